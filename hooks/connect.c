@@ -1,0 +1,65 @@
+/* Sockets that begin: connect, accept, and numbers that mean something new. */
+#include <errno.h>
+
+#include "hooks/flow.h"
+#include "preload/exports.h"
+#include "preload/fds.h"
+
+int sw_hook_socket(struct sw_guest *g, int domain, int type, int protocol)
+{
+	int fd = sw_call(g, socket, domain, type, protocol);
+
+	if (fd >= 0) /* its last user may have been closed unseen (fclose, raw system calls) */
+		sw_flow_closed(g, fd);
+	return fd;
+}
+
+int sw_hook_listen(struct sw_guest *g, int fd, int backlog)
+{
+	int result = sw_call(g, listen, fd, backlog);
+
+	if (result == 0)
+		sw_flow_closed(g, fd);
+	return result;
+}
+
+int sw_hook_connect(struct sw_guest *g, int fd, const void *addr, socklen_t addr_len)
+{
+	int result, error;
+
+	/* Before the call: bytes may be sent by another thread as soon as it is connected. */
+	if (!sw_fd_known(fd))
+		sw_flow_connected(g, fd, addr, addr_len);
+	result = sw_call(g, connect, fd, addr, addr_len);
+	error = errno;
+	if (result < 0 && error != EINPROGRESS && error != EISCONN && error != EALREADY &&
+	    error != EINTR && error != EAGAIN)
+		sw_flow_closed(g, fd);
+	return result;
+}
+
+/* addr is what the program asked for, which may be nothing and may have been cut. */
+static void accepted(struct sw_guest *g, int fd, const void *addr, const socklen_t *addr_len,
+		     socklen_t room)
+{
+	if (fd >= 0)
+		sw_flow_accepted(g, fd, addr, addr && addr_len ? SW_MIN(*addr_len, room) : 0);
+}
+
+int sw_hook_accept(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len)
+{
+	socklen_t room = addr && addr_len ? *addr_len : 0;
+	int got = sw_call(g, accept, fd, addr, addr_len);
+
+	accepted(g, got, addr, addr_len, room);
+	return got;
+}
+
+int sw_hook_accept4(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len, int flags)
+{
+	socklen_t room = addr && addr_len ? *addr_len : 0;
+	int got = sw_call(g, accept4, fd, addr, addr_len, flags);
+
+	accepted(g, got, addr, addr_len, room);
+	return got;
+}

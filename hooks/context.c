@@ -1,0 +1,34 @@
+/*
+ * The current request of a thread; see context.h.
+ *
+ * Two signs tell a thread that interleaves requests: it read a head while an earlier one of another
+ * connection was still unanswered; or it waits for many descriptors at once (epoll, poll, select)
+ * and its connections do not block. The second is known before the first call can be misjudged,
+ * and spares the servers that wait only for their listening socket: their connections block. Both
+ * are for ever, because a wrong parent is worse than none.
+ */
+#include "hooks/context.h"
+
+#include "hooks/flow.h"
+#include "preload/sys.h"
+
+static bool blocks(int fd)
+{
+	long flags = sw_sys(fcntl, fd, F_GETFL);
+
+	return flags >= 0 && !(flags & O_NONBLOCK);
+}
+
+void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk)
+{
+	if (g->talk != talk && sw_flow_unanswered(g->talk))
+		g->mixed = true;
+	if (g->loop && !g->mixed && !blocks(fd))
+		g->mixed = true;
+	g->talk = talk;
+}
+
+sw_ref sw_context_request(struct sw_guest *g)
+{
+	return g->mixed ? 0 : sw_flow_unanswered(g->talk);
+}

@@ -1,0 +1,201 @@
+/*
+ * Processes and threads that begin, end, or become something else.
+ *
+ * fork: the reporter is asked to leave first, so that no lock of ours is held and no foreign
+ * thread is counted (CPython warns of one). exec and the ends of a process: what is left leaves
+ * first, within a bound. A fatal signal to itself is an end too (uvicorn stops by raise(SIGTERM)).
+ */
+#include <errno.h>
+#include <signal.h>
+
+#include "preload/arena.h"
+#include "preload/exports.h"
+#include "preload/module.h"
+#include "preload/sys.h"
+
+/* ---- fork ---- */
+
+static pid_t forked(pid_t (*real)(void))
+{
+	pid_t pid;
+
+	if (sw_guest_hidden())
+		return real();
+	sw_modules_fork_prepare();
+	pid = real();
+	if (pid == 0)
+		sw_modules_forked();
+	else
+		sw_modules_fork_parent();
+	return pid;
+}
+
+pid_t sw_plain_fork(void)
+{
+	return forked(sw_real.fork);
+}
+
+pid_t sw_plain__Fork(void)
+{
+	return forked(sw_real._Fork);
+}
+
+/* ---- exec ---- */
+
+int sw_plain_execve(const char *path, char *const argv[], char *const envp[])
+{
+	sw_leaving_exec();
+	return sw_real.execve(path, argv, envp);
+}
+
+int sw_plain_execv(const char *path, char *const argv[])
+{
+	sw_leaving_exec();
+	return sw_real.execv(path, argv);
+}
+
+int sw_plain_execvp(const char *file, char *const argv[])
+{
+	sw_leaving_exec();
+	return sw_real.execvp(file, argv);
+}
+
+int sw_plain_execvpe(const char *file, char *const argv[], char *const envp[])
+{
+	sw_leaving_exec();
+	return sw_real.execvpe(file, argv, envp);
+}
+
+int sw_plain_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
+{
+	sw_leaving_exec();
+	return sw_real.execveat(dir, path, argv, envp, flags);
+}
+
+int sw_plain_fexecve(int fd, char *const argv[], char *const envp[])
+{
+	sw_leaving_exec();
+	return sw_real.fexecve(fd, argv, envp);
+}
+
+/* libc's own child: it runs nothing of ours, and its image begins afresh. */
+int sw_plain_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
+			 const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return sw_real.posix_spawn(pid, path, actions, attr, argv, envp);
+}
+
+int sw_plain_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+			  const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
+{
+	return sw_real.posix_spawnp(pid, file, actions, attr, argv, envp);
+}
+
+/* ---- fatal signals to itself ---- */
+
+static bool ends_by_default(int signal)
+{
+	switch (signal) {
+	case SIGCHLD:
+	case SIGCONT:
+	case SIGURG:
+	case SIGWINCH:
+	case SIGSTOP:
+	case SIGTSTP:
+	case SIGTTIN:
+	case SIGTTOU:
+		return false;
+	default:
+		return signal > 0 && signal < NSIG;
+	}
+}
+
+/* struct sigaction of the kernel begins with the handler; the rest is not looked at. */
+static bool is_fatal(int signal)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long rest[20];
+	} action = {SIG_DFL, {0}};
+
+	if (!ends_by_default(signal))
+		return false;
+	return sw_sys(rt_sigaction, signal, NULL, &action, 8) == 0 && action.handler == SIG_DFL;
+}
+
+static void signals_itself(bool itself, int signal)
+{
+	if (itself && !sw_guest_hidden() && is_fatal(signal))
+		sw_leaving_exit();
+}
+
+int sw_plain_raise(int signal)
+{
+	signals_itself(true, signal);
+	return sw_real.raise(signal);
+}
+
+int sw_plain_kill(pid_t pid, int signal)
+{
+	signals_itself(pid == (pid_t)sw_sys(getpid), signal);
+	return sw_real.kill(pid, signal);
+}
+
+int sw_plain_tgkill(pid_t pid, pid_t tid, int signal)
+{
+	signals_itself(pid == (pid_t)sw_sys(getpid), signal);
+	return sw_real.tgkill(pid, tid, signal);
+}
+
+int sw_plain_pthread_kill(pthread_t thread, int signal)
+{
+	signals_itself(true, signal);
+	return sw_real.pthread_kill(thread, signal);
+}
+
+/* ---- threads ---- */
+
+/* What a thread of ours gives to one that it makes. A pool, because nothing may allocate here. */
+struct birth {
+	void *(*start)(void *arg);
+	void *arg;
+};
+
+#define BIRTHS 16
+static struct birth births[BIRTHS];
+static _Atomic bool birth_taken[BIRTHS];
+
+static void *born_ours(void *arg)
+{
+	struct birth birth = *(struct birth *)arg;
+
+	atomic_store(&birth_taken[(struct birth *)arg - births], false);
+	sw_guest_mark_ours();
+	return birth.start(birth.arg);
+}
+
+static struct birth *take_birth(void)
+{
+	for (int i = 0; i < BIRTHS; i++) {
+		bool taken = false;
+
+		if (atomic_compare_exchange_strong(&birth_taken[i], &taken, true))
+			return &births[i];
+	}
+	return NULL;
+}
+
+int sw_plain_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
+			    void *arg)
+{
+	struct birth *birth = sw_guest_self.ours ? take_birth() : NULL;
+	int result;
+
+	if (!birth)
+		return sw_real.pthread_create(thread, attr, start, arg);
+	*birth = (struct birth){start, arg};
+	result = sw_real.pthread_create(thread, attr, born_ours, birth);
+	if (result)
+		atomic_store(&birth_taken[birth - births], false);
+	return result;
+}

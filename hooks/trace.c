@@ -1,0 +1,604 @@
+/*
+ * Open spans; see trace.h.
+ *
+ * A span is 4 KiB: a prepared record and its text. Its state word holds a generation and one of
+ * FREE, OPEN, HELD. Whoever changes or ends a span holds it for a few instructions, so an Entry
+ * that ends while another thread ends one of its Exits cannot report that Exit twice. Nothing
+ * waits: who cannot hold a span leaves it to the one who does.
+ */
+#include "hooks/trace.h"
+
+#include "hooks/filter.h"
+#include "preload/arena.h"
+#include "preload/carrier.h"
+#include "preload/config.h"
+#include "preload/counters.h"
+#include "preload/module.h"
+#include "preload/process.h"
+#include "preload/record.h"
+#include "preload/ring.h"
+#include "preload/sys.h"
+
+#define SPAN_BYTES 4096
+#define OPEN_EXITS 16
+#define HOLD_SPINS 1000
+#define OPERATION_MAX 150 /* OAP cuts endpoints there (specification 3.1) */
+#define PEER_MAX 256
+#define TAG_MAX 1024
+/* b64 of 70 bytes of name */
+#define NAME64_MAX 104
+
+enum span_state { SPAN_FREE, SPAN_OPEN, SPAN_HELD };
+
+struct span {
+	_Atomic uint64_t state; /* generation << 2 | enum span_state */
+	uint64_t start_ns;
+	sw_ref entry;	     /* Exit: its request, 0: alone */
+	uint32_t forks;	     /* sw_process_forks when it began */
+	bool suppressed;     /* Entry that is context only: nothing is reported */
+	bool answered;	     /* the answer's head has been seen */
+	uint16_t trace_len;  /* Entry: base64 of the trace id, as it came or as we made it */
+	uint16_t carrier_at, carrier_len; /* Entry: in text */
+	uint16_t correlation_at, correlation_len;
+	uint16_t operation_at, operation_len;
+	uint16_t peer_at, peer_len;
+	_Atomic uint32_t next_span; /* Entry: next span id */
+	_Atomic uint32_t exits;	    /* Entry: Exit records put or certain to be put */
+	_Atomic sw_ref open[OPEN_EXITS]; /* Entry: Exits to close with it */
+	char trace64[128];
+	struct sw_record_span record;
+	uint8_t text[]; /* fields */
+};
+
+#define TEXT_BYTES (SPAN_BYTES - offsetof(struct span, text))
+
+static struct sw_pool spans;
+/* Hash of each open Entry's carrier by index, 0 when none: searched without touching the spans. */
+static _Atomic uint32_t *carrier_hashes;
+
+static struct {
+	char service[NAME64_MAX], instance[NAME64_MAX];
+	_Atomic bool ready;
+} names64;
+
+static sw_ref ref_of(uint64_t state, uint32_t index)
+{
+	return (state >> 2) << 32 | (index + 1);
+}
+
+static struct span *span_at(sw_ref ref)
+{
+	uint32_t index = (uint32_t)ref - 1;
+
+	return (uint32_t)ref && index < spans.limit ? sw_pool_item(&spans, index) : NULL;
+}
+
+static uint64_t state_word(sw_ref ref, enum span_state state)
+{
+	return (ref >> 32) << 2 | state;
+}
+
+/* Exclusive for a few instructions. NULL: gone, or another thread is ending it. */
+static struct span *hold(sw_ref ref)
+{
+	struct span *span = span_at(ref);
+
+	for (int i = 0; span && i < HOLD_SPINS; i++) {
+		uint64_t expected = state_word(ref, SPAN_OPEN);
+
+		if (atomic_compare_exchange_weak(&span->state, &expected,
+						 state_word(ref, SPAN_HELD)))
+			return span;
+		if (expected >> 2 != (uint32_t)(ref >> 32) || (expected & 3) == SPAN_FREE)
+			return NULL;
+	}
+	return NULL;
+}
+
+static void let_go(struct span *span, sw_ref ref)
+{
+	atomic_store(&span->state, state_word(ref, SPAN_OPEN));
+}
+
+static void release(struct span *span, sw_ref ref)
+{
+	uint32_t index = (uint32_t)ref - 1;
+	uint64_t generation = ((ref >> 32) + 1) & 0x3fffffff;
+
+	atomic_store_explicit(&carrier_hashes[index], 0, memory_order_relaxed);
+	atomic_store(&span->state, generation << 2 | SPAN_FREE);
+	sw_pool_give(&spans, index);
+}
+
+bool sw_trace_open(sw_ref ref)
+{
+	struct span *span = span_at(ref);
+	uint64_t state = span ? atomic_load(&span->state) : 0;
+
+	return span && state >> 2 == ref >> 32 && (state & 3) != SPAN_FREE;
+}
+
+/* ---- text ---- */
+
+static void add_field(struct sw_writer *w, enum sw_field_kind kind, uint8_t key,
+		      const struct sw_bytes *part, size_t parts, size_t limit, uint16_t *ret_at)
+{
+	struct sw_field field = {(uint8_t)kind, key, 0};
+	size_t start = w->len;
+	struct sw_writer value;
+
+	if (w->room - w->len < sizeof(field)) {
+		w->cut = true;
+		return;
+	}
+	w->len += sizeof(field);
+	value = sw_writer(w->at + w->len, SW_MIN(limit, w->room - w->len));
+	for (size_t i = 0; i < parts; i++)
+		sw_write(&value, part[i]);
+	/* never half a UTF-8 character: one bad byte makes a collector refuse the whole message */
+	while (value.cut && value.len && (value.at[value.len - 1] & 0x80)) {
+		if ((value.at[--value.len] & 0xc0) == 0xc0)
+			break;
+	}
+	field.len = (uint16_t)value.len;
+	memcpy(w->at + start, &field, sizeof(field));
+	if (ret_at)
+		*ret_at = (uint16_t)w->len;
+	w->len += value.len;
+	w->cut |= value.cut;
+}
+
+/* Whole or not at all: half a carrier would be another carrier. */
+static void add_whole(struct sw_writer *w, enum sw_field_kind kind, struct sw_bytes value,
+		      uint16_t *ret_at, uint16_t *ret_len)
+{
+	*ret_len = 0;
+	if (value.len == 0 || value.len + sizeof(struct sw_field) > w->room - w->len)
+		return;
+	add_field(w, kind, 0, &value, 1, value.len, ret_at);
+	*ret_len = (uint16_t)value.len;
+}
+
+static void fill_text(struct span *span, const struct sw_begin *begin)
+{
+	const struct sw_request *request = begin->request;
+	struct sw_bytes peer = begin->peer.len ? begin->peer : request->peer;
+	struct sw_writer w = sw_writer(span->text, TEXT_BYTES);
+
+	if (span->record.type == SW_SPAN_EXIT && request->peer.len)
+		peer = request->peer;
+	add_field(&w, SW_FIELD_OPERATION, 0, &request->operation, 1, OPERATION_MAX,
+		  &span->operation_at);
+	span->operation_len = (uint16_t)(w.len - span->operation_at);
+	add_field(&w, SW_FIELD_PEER, 0, &peer, 1, PEER_MAX, &span->peer_at);
+	span->peer_len = (uint16_t)(w.len - span->peer_at);
+	span->carrier_len = span->correlation_len = 0;
+	if (span->record.type == SW_SPAN_ENTRY) {
+		add_whole(&w, SW_FIELD_CARRIER, request->carrier, &span->carrier_at,
+			  &span->carrier_len);
+		add_whole(&w, SW_FIELD_CORRELATION,
+			  sw_bytes_slice(request->correlation, 0, SW_CORRELATION_MAX),
+			  &span->correlation_at, &span->correlation_len);
+	}
+	for (size_t i = 0; i < request->tag_count; i++)
+		add_field(&w, SW_FIELD_TAG, (uint8_t)request->tag[i].key, request->tag[i].part,
+			  SW_COUNT_OF(request->tag[i].part), TAG_MAX, NULL);
+	if (sw_config.collect_params && request->params.len && span->record.type == SW_SPAN_ENTRY)
+		add_field(&w, SW_FIELD_TAG, SW_TAG_HTTP_PARAMS, &request->params, 1,
+			  sw_config.params_limit, NULL);
+	span->record.text = (uint32_t)w.len;
+	if (w.cut) {
+		span->record.flags |= SW_SPAN_CUT;
+		sw_count(TEXT_CUT);
+	}
+}
+
+/* ---- beginning ---- */
+
+static struct span *begin_span(const struct sw_begin *begin, enum sw_span_type type, sw_ref *ret_ref)
+{
+	int64_t index = sw_pool_take(&spans);
+	struct span *span;
+	uint64_t state, lag;
+
+	if (index < 0) {
+		sw_count(SPAN_POOL);
+		return NULL;
+	}
+	span = sw_pool_item(&spans, (uint32_t)index);
+	state = atomic_load(&span->state);
+	*ret_ref = ref_of(state, (uint32_t)index);
+	span->start_ns = begin->start_ns;
+	span->forks = atomic_load_explicit(&sw_process_forks, memory_order_relaxed);
+	span->suppressed = span->answered = false;
+	/* The wall clock once; what passed since the first byte is taken back from it. */
+	lag = sw_clock_ns(CLOCK_MONOTONIC) - begin->start_ns;
+	span->record = (struct sw_record_span){
+		.record = {.kind = SW_RECORD_SPAN},
+		.start_ms = (int64_t)((sw_clock_ns(CLOCK_REALTIME) - lag) / 1000000u),
+		.component = begin->component,
+		.type = (uint8_t)type,
+		.layer = (uint8_t)begin->request->layer,
+		.status_tag = SW_TAG_COUNT,
+	};
+	return span;
+}
+
+static bool traced(const struct sw_request *request)
+{
+	if (sw_filter_method(request->method) && sw_filter_operation(request->operation))
+		return true;
+	sw_count(SPAN_IGNORED);
+	return false;
+}
+
+/* Is this request to be reported? Fills the fields of its carrier. */
+static bool entry_wanted(const struct sw_begin *begin, struct sw_bytes field[SW_CARRIER_FIELDS],
+			 enum sw_carried *ret_carried)
+{
+	*ret_carried = sw_carrier_read(begin->request->carrier, field);
+	if (!traced(begin->request))
+		return false;
+	if (*ret_carried == SW_CARRIED_SAMPLED ||
+	    (*ret_carried == SW_CARRIED_NOTHING && sw_filter_sample(begin->start_ns)))
+		return true;
+	sw_count(SPAN_UNSAMPLED);
+	return false;
+}
+
+static void set_trace(struct span *span, enum sw_carried carried, struct sw_bytes trace)
+{
+	struct sw_writer w = sw_writer(span->trace64, sizeof(span->trace64));
+	uint8_t text[SW_ID_TEXT];
+	struct sw_writer id = sw_writer(text, sizeof(text));
+
+	if (carried == SW_CARRIED_SAMPLED) {
+		sw_write(&w, trace);
+	} else {
+		sw_write_id(&id, sw_process_trace_of(span->record.segment));
+		sw_write_base64(&w, sw_written(&id));
+	}
+	/* A trace id that does not fit would be another trace's: such a segment calls nobody. */
+	span->trace_len = w.cut ? 0 : (uint16_t)w.len;
+}
+
+static uint32_t hash(struct sw_bytes b)
+{
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (size_t i = 0; i < b.len; i++)
+		h = (h ^ b.at[i]) * 16777619u;
+	return h ? h : 1;
+}
+
+sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin)
+{
+	struct sw_bytes field[SW_CARRIER_FIELDS];
+	enum sw_carried carried;
+	struct span *span;
+	sw_ref ref;
+
+	(void)g;
+	span = begin_span(begin, SW_SPAN_ENTRY, &ref);
+	if (!span)
+		return 0;
+	span->entry = 0;
+	span->suppressed = !entry_wanted(begin, field, &carried);
+	span->record.parent = -1;
+	span->record.segment = sw_process_id_next();
+	atomic_store_explicit(&span->next_span, 1, memory_order_relaxed);
+	atomic_store_explicit(&span->exits, 0, memory_order_relaxed);
+	for (int i = 0; i < OPEN_EXITS; i++)
+		atomic_store_explicit(&span->open[i], 0, memory_order_relaxed);
+	fill_text(span, begin);
+	set_trace(span, span->suppressed ? SW_CARRIED_NOTHING : carried, field[SW_CARRIER_TRACE]);
+	if (span->carrier_len)
+		atomic_store_explicit(&carrier_hashes[(uint32_t)ref - 1],
+				      hash(begin->request->carrier), memory_order_relaxed);
+	let_go(span, ref);
+	return ref;
+}
+
+sw_ref sw_trace_entry_of_carrier(struct sw_bytes carrier)
+{
+	uint32_t wanted = hash(carrier), used = sw_pool_used(&spans);
+	sw_ref found = 0;
+
+	for (uint32_t i = 0; i < used; i++) {
+		struct span *span = sw_pool_item(&spans, i);
+		sw_ref ref;
+
+		if (atomic_load_explicit(&carrier_hashes[i], memory_order_relaxed) != wanted)
+			continue;
+		ref = ref_of(atomic_load(&span->state), i);
+		if (!hold(ref))
+			continue;
+		if (sw_bytes_equal(carrier, sw_bytes(span->text + span->carrier_at, span->carrier_len))) {
+			let_go(span, ref);
+			if (found)
+				return 0;
+			found = ref;
+		} else {
+			let_go(span, ref);
+		}
+	}
+	return found;
+}
+
+/* Takes a span id from the request. Returns what the call is to be. */
+enum take { TAKE_ALONE, TAKE_CHILD, TAKE_SUPPRESSED };
+
+static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret_id)
+{
+	struct span *parent = hold(entry);
+	enum take take = TAKE_CHILD;
+
+	if (!parent)
+		return TAKE_ALONE;
+	if (parent->suppressed || parent->trace_len == 0) {
+		take = TAKE_SUPPRESSED;
+	} else if (atomic_load(&parent->next_span) >= sw_config.span_limit) {
+		parent->record.flags |= SW_SPAN_LIMITED;
+		sw_count(SPAN_LIMITED);
+		take = TAKE_SUPPRESSED;
+	} else {
+		*ret_id = (int32_t)atomic_fetch_add(&parent->next_span, 1);
+		*ret_segment = parent->record.segment;
+	}
+	let_go(parent, entry);
+	return take;
+}
+
+/* So that the Entry can close it, should it end first. */
+static void list_exit(sw_ref entry, sw_ref from, sw_ref to)
+{
+	struct span *parent = hold(entry);
+
+	if (!parent)
+		return;
+	for (int i = 0; i < OPEN_EXITS; i++) {
+		sw_ref expected = from;
+
+		if (atomic_compare_exchange_strong(&parent->open[i], &expected, to))
+			break;
+	}
+	let_go(parent, entry);
+}
+
+sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *begin,
+		     bool *ret_suppressed)
+{
+	struct sw_id segment = {0, 0};
+	int32_t id = 0;
+	enum take take;
+	struct span *span;
+	sw_ref ref;
+
+	(void)g;
+	*ret_suppressed = true;
+	if (!traced(begin->request))
+		return 0;
+	take = take_from(entry, &segment, &id);
+	if (take == TAKE_SUPPRESSED)
+		return 0;
+	if (take == TAKE_ALONE && !sw_filter_sample(begin->start_ns)) {
+		sw_count(SPAN_UNSAMPLED);
+		return 0;
+	}
+	span = begin_span(begin, SW_SPAN_EXIT, &ref);
+	if (!span)
+		return 0;
+	span->entry = take == TAKE_CHILD ? entry : 0;
+	span->record.span = id;
+	span->record.parent = take == TAKE_CHILD ? 0 : -1;
+	span->record.flags |= take == TAKE_CHILD ? 0 : SW_SPAN_ALONE;
+	span->record.segment = take == TAKE_CHILD ? segment : sw_process_id_next();
+	fill_text(span, begin);
+	set_trace(span, SW_CARRIED_NOTHING, sw_bytes(NULL, 0));
+	let_go(span, ref);
+	if (span->entry)
+		list_exit(entry, 0, ref);
+	else
+		sw_count(PARENT_NONE);
+	*ret_suppressed = false;
+	return ref;
+}
+
+/* ---- what a call carries ---- */
+
+static void make_names(void)
+{
+	struct sw_writer service = sw_writer(names64.service, NAME64_MAX - 1);
+	struct sw_writer instance = sw_writer(names64.instance, NAME64_MAX - 1);
+
+	memset(&names64, 0, sizeof(names64.service) + sizeof(names64.instance));
+	sw_write_base64(&service, sw_bytes_text(sw_process_service()));
+	sw_write_base64(&instance, sw_bytes_text(sw_process_instance()));
+	atomic_store(&names64.ready, true);
+}
+
+static void write_sw8(struct sw_writer *w, const struct span *exit, const struct span *context)
+{
+	uint8_t id[SW_ID_TEXT];
+	struct sw_writer segment = sw_writer(id, sizeof(id));
+
+	sw_write_id(&segment, exit->record.segment);
+	sw_write(w, SW_BYTES("sw8: 1-"));
+	sw_write(w, sw_bytes(context->trace64, context->trace_len));
+	sw_write(w, SW_BYTES("-"));
+	sw_write_base64(w, sw_written(&segment));
+	sw_write(w, SW_BYTES("-"));
+	sw_write_number(w, (uint64_t)exit->record.span);
+	sw_write(w, SW_BYTES("-"));
+	sw_write(w, sw_bytes_text(names64.service));
+	sw_write(w, SW_BYTES("-"));
+	sw_write(w, sw_bytes_text(names64.instance));
+	sw_write(w, SW_BYTES("-"));
+	sw_write_base64(w, sw_bytes(context->text + context->operation_at, context->operation_len));
+	sw_write(w, SW_BYTES("-"));
+	sw_write_base64(w, sw_bytes(exit->text + exit->peer_at, exit->peer_len));
+	sw_write(w, SW_BYTES("\r\nsw8-correlation: "));
+	sw_write(w, sw_bytes(context->text + context->correlation_at, context->correlation_len));
+	sw_write(w, SW_BYTES("\r\n"));
+}
+
+void sw_trace_carrier(sw_ref ref, struct sw_writer *w)
+{
+	struct span *exit, *context;
+
+	if (!ref) {
+		sw_write(w, SW_BYTES("sw8: 1-------\r\nsw8-correlation: \r\n"));
+		return;
+	}
+	exit = hold(ref);
+	if (!exit)
+		return;
+	if (!atomic_load(&names64.ready))
+		make_names();
+	context = exit->entry ? hold(exit->entry) : exit;
+	if (context)
+		write_sw8(w, exit, context);
+	if (context && context != exit)
+		let_go(context, exit->entry);
+	let_go(exit, ref);
+}
+
+/* ---- ending ---- */
+
+void sw_trace_answer(sw_ref ref, const struct sw_response *response)
+{
+	struct span *span = hold(ref);
+
+	if (!span)
+		return;
+	span->answered = true;
+	span->record.status = response->status;
+	if (span->record.layer == SW_LAYER_HTTP)
+		span->record.status_tag = SW_TAG_HTTP_STATUS_CODE;
+	if (response->error)
+		span->record.flags |= SW_SPAN_ERROR;
+	let_go(span, ref);
+}
+
+static void put(struct sw_guest *g, struct span *span)
+{
+	uint64_t lasted = sw_clock_ns(CLOCK_MONOTONIC) - span->start_ns;
+
+	span->record.end_ms = span->record.start_ms + (int64_t)(lasted / 1000000u);
+	sw_ring_put(g, &span->record.record, sizeof(span->record),
+		    sw_bytes(span->text, span->record.text));
+}
+
+/* Tells the Entry that one more record of its segment is on its way. */
+static bool join_entry(struct span *exit, sw_ref ref)
+{
+	struct span *entry;
+
+	if (!exit->entry)
+		return true;
+	entry = hold(exit->entry);
+	if (!entry) {
+		sw_count(SPAN_ORPHAN);
+		return false;
+	}
+	atomic_fetch_add(&entry->exits, 1);
+	for (int i = 0; i < OPEN_EXITS; i++) {
+		sw_ref expected = ref;
+
+		if (atomic_compare_exchange_strong(&entry->open[i], &expected, 0))
+			break;
+	}
+	let_go(entry, exit->entry);
+	return true;
+}
+
+static void close_open_exits(struct sw_guest *g, struct span *entry)
+{
+	for (int i = 0; i < OPEN_EXITS; i++) {
+		sw_ref ref = atomic_exchange(&entry->open[i], 0);
+		struct span *exit = ref ? hold(ref) : NULL;
+
+		if (!exit)
+			continue;
+		exit->record.flags |= SW_SPAN_UNFINISHED;
+		atomic_fetch_add(&entry->exits, 1);
+		put(g, exit);
+		release(exit, ref);
+	}
+}
+
+static void end_entry(struct sw_guest *g, struct span *span, bool whole)
+{
+	close_open_exits(g, span);
+	if (span->suppressed)
+		return;
+	if (!span->answered && span->forks != atomic_load(&sw_process_forks)) {
+		sw_count(ENTRY_ABANDONED); /* another process may be answering it */
+		return;
+	}
+	if (!whole)
+		span->record.flags |= SW_SPAN_ERROR;
+	span->record.exits = atomic_load(&span->exits);
+	put(g, span);
+}
+
+void sw_trace_end(struct sw_guest *g, sw_ref ref, bool whole)
+{
+	struct span *span = hold(ref);
+
+	if (!span)
+		return;
+	if (span->record.type == SW_SPAN_ENTRY) {
+		end_entry(g, span, whole);
+	} else if (join_entry(span, ref)) {
+		if (!whole)
+			span->record.flags |= SW_SPAN_ERROR;
+		put(g, span);
+	}
+	release(span, ref);
+}
+
+void sw_trace_forget(sw_ref ref)
+{
+	struct span *span = hold(ref);
+
+	if (!span)
+		return;
+	if (span->entry)
+		list_exit(span->entry, ref, 0);
+	release(span, ref);
+}
+
+/* ---- lifetime ---- */
+
+static bool trace_start(void)
+{
+	uint32_t limit = (uint32_t)sw_config.requests_max;
+
+	_Static_assert(TEXT_BYTES > 3000, "room for a whole carrier and the usual texts");
+	_Static_assert(sizeof(struct sw_record_span) + TEXT_BYTES <= SW_RECORD_MAX,
+		       "a span fits a record");
+	carrier_hashes = sw_sys_map(sizeof(*carrier_hashes) * limit);
+	return carrier_hashes && sw_pool_map(&spans, SPAN_BYTES, limit);
+}
+
+/* Holders that were other threads of the parent do not exist here: free what they held. */
+static void trace_fork_child(void)
+{
+	uint32_t used = sw_pool_used(&spans);
+
+	atomic_store(&names64.ready, false);
+	for (uint32_t i = 0; i < used; i++) {
+		struct span *span = sw_pool_item(&spans, i);
+		uint64_t state = atomic_load(&span->state);
+
+		if ((state & 3) == SPAN_HELD)
+			release(span, ref_of(state, i));
+	}
+}
+
+const struct sw_module sw_module_trace = {
+	.name = "trace",
+	.start = trace_start,
+	.fork_child = trace_fork_child,
+};

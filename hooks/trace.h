@@ -1,0 +1,50 @@
+/*
+ * Spans that are open, the segments they belong to, and the context carried in and out.
+ *
+ * An open span is a prepared record in a pool; it is put into a ring when it ends. An Entry is also
+ * the context of its request: calls made on its behalf take their ids from it. Handles (sw_ref)
+ * stay safe to ask after the span is gone.
+ */
+#pragma once
+
+#include "hooks/parser.h"
+#include "preload/guard.h"
+
+/* Everything that begins a span, from the flow. Views are good during the call. */
+struct sw_begin {
+	const struct sw_request *request;
+	uint32_t component;
+	uint64_t start_ns;     /* CLOCK_MONOTONIC of the first byte */
+	struct sw_bytes peer;  /* what the connection knows, used when the request names none */
+};
+
+/* An Entry, traced or suppressed; 0 when there is no room for it. */
+sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin);
+
+/*
+ * An Exit of the request `entry` (0: of none, a segment of its own). *ret_suppressed tells that
+ * the call must carry the suppressed marker; the result is then 0.
+ */
+sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *begin,
+		     bool *ret_suppressed);
+
+/* The header lines that a call carries: those of the Exit, or with ref 0 the suppressed marker.
+ * Writes nothing when the span is gone. */
+void sw_trace_carrier(sw_ref exit, struct sw_writer *w);
+
+/* The answer's head has come. */
+void sw_trace_answer(sw_ref span, const struct sw_response *response);
+
+/* The span ends now. whole: its answer came to its end; otherwise it is in error. Ends that find
+ * the span gone do nothing. */
+void sw_trace_end(struct sw_guest *g, sw_ref span, bool whole);
+
+/* The span never happened (nothing of it was sent). */
+void sw_trace_forget(sw_ref span);
+
+/* True while the span is open. */
+bool sw_trace_open(sw_ref span);
+
+/* The one open Entry of the process whose caller sent exactly this carrier; 0 when none or more
+ * than one did. How a proxy's forwarded head tells whose request it is. */
+sw_ref sw_trace_entry_of_carrier(struct sw_bytes carrier);

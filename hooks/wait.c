@@ -1,0 +1,70 @@
+/*
+ * Waiting for many descriptors at once marks a thread as one that may interleave requests
+ * (hooks/context.c). One flag in the thread's own memory; the calls themselves are untouched.
+ */
+#include "preload/exports.h"
+
+static inline void waits(bool many)
+{
+	if (many && !sw_guest_vfork)
+		sw_guest_self.loop = true;
+}
+
+int sw_plain_epoll_wait(int fd, struct epoll_event *events, int count, int timeout)
+{
+	waits(true);
+	return sw_real.epoll_wait(fd, events, count, timeout);
+}
+
+int sw_plain_epoll_pwait(int fd, struct epoll_event *events, int count, int timeout,
+			 const sigset_t *mask)
+{
+	waits(true);
+	return sw_real.epoll_pwait(fd, events, count, timeout, mask);
+}
+
+int sw_plain_epoll_pwait2(int fd, struct epoll_event *events, int count,
+			  const struct timespec *timeout, const sigset_t *mask)
+{
+	waits(true);
+	return sw_real.epoll_pwait2(fd, events, count, timeout, mask);
+}
+
+int sw_plain_poll(struct pollfd *fds, nfds_t count, int timeout)
+{
+	waits(count > 1);
+	return sw_real.poll(fds, count, timeout);
+}
+
+int sw_plain___poll_chk(struct pollfd *fds, nfds_t count, int timeout, size_t size)
+{
+	waits(count > 1);
+	return sw_real.__poll_chk(fds, count, timeout, size);
+}
+
+int sw_plain_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+		   const sigset_t *mask)
+{
+	waits(count > 1);
+	return sw_real.ppoll(fds, count, timeout, mask);
+}
+
+int sw_plain___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
+			 const sigset_t *mask, size_t size)
+{
+	waits(count > 1);
+	return sw_real.__ppoll_chk(fds, count, timeout, mask, size);
+}
+
+int sw_plain_select(int count, fd_set *in, fd_set *out, fd_set *err, struct timeval *timeout)
+{
+	waits(count > 0);
+	return sw_real.select(count, in, out, err, timeout);
+}
+
+int sw_plain_pselect(int count, fd_set *in, fd_set *out, fd_set *err,
+		     const struct timespec *timeout, const sigset_t *mask)
+{
+	waits(count > 0);
+	return sw_real.pselect(count, in, out, err, timeout, mask);
+}

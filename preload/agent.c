@@ -1,0 +1,163 @@
+/*
+ * Load, first use, fork, exec and exit: walks modules.def; no other logic.
+ *
+ * The constructor does next to nothing (pitfall 44): it finds the real functions and reads the
+ * configuration. Memory is mapped when the process first accepts or connects; the thread starts
+ * with the first record. A process that does no network work pays a few lookups in total.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <unistd.h>
+
+#include "preload/check.h"
+#include "preload/config.h"
+#include "preload/exports.h"
+#include "preload/module.h"
+
+#define SW_MODULE(name, doc) extern const struct sw_module sw_module_##name;
+#include "preload/modules.def"
+#undef SW_MODULE
+
+static const struct sw_module *const modules[] = {
+#define SW_MODULE(name, doc) &sw_module_##name,
+#include "preload/modules.def"
+#undef SW_MODULE
+};
+
+#define MODULES ((int)SW_COUNT_OF(modules))
+
+static _Atomic int started; /* 0 no, 1 one thread is at it, 2 yes */
+
+/* Public: which version is loaded. Also how a second copy of us finds that it is not the first. */
+SW_EXPORT const char *swagent_version(void);
+const char *swagent_version(void)
+{
+	return SW_VERSION;
+}
+
+static bool start_all(void)
+{
+	for (int i = 0; i < MODULES; i++) {
+		if (modules[i]->start && !modules[i]->start()) {
+			atomic_store(&sw_armed, false); /* memory refused: stand down */
+			return false;
+		}
+	}
+	atomic_store(&started, 2);
+	return true;
+}
+
+bool sw_modules_start(void)
+{
+	int none = 0;
+
+	if (SW_LIKELY(atomic_load_explicit(&started, memory_order_acquire) == 2))
+		return true;
+	return atomic_compare_exchange_strong(&started, &none, 1) && start_all();
+}
+
+static bool running(void)
+{
+	return atomic_load(&started) == 2 && !sw_guest_hidden();
+}
+
+void sw_modules_kick(void)
+{
+	int saved = errno;
+
+	for (int i = 0; i < MODULES && running(); i++) {
+		if (modules[i]->kick)
+			modules[i]->kick();
+	}
+	errno = saved;
+}
+
+void sw_modules_flush(enum sw_leaving why)
+{
+	int saved = errno;
+
+	for (int i = MODULES - 1; i >= 0 && running(); i--) {
+		if (modules[i]->flush)
+			modules[i]->flush(why, sw_config.exit_flush_ms * 1000000u);
+	}
+	errno = saved;
+}
+
+void sw_modules_fork_prepare(void)
+{
+	int saved = errno;
+
+	for (int i = MODULES - 1; i >= 0 && running(); i--) {
+		if (modules[i]->fork_prepare)
+			modules[i]->fork_prepare();
+	}
+	errno = saved;
+}
+
+void sw_modules_fork_parent(void)
+{
+	int saved = errno;
+
+	for (int i = 0; i < MODULES && running(); i++) {
+		if (modules[i]->fork_parent)
+			modules[i]->fork_parent();
+	}
+	errno = saved;
+}
+
+void sw_modules_forked(void)
+{
+	int saved = errno;
+
+	/* A thread of the parent may have been at starting; it does not exist here. */
+	if (atomic_load(&started) == 1)
+		atomic_store(&sw_armed, false);
+	for (int i = 0; i < MODULES && running(); i++) {
+		if (modules[i]->fork_child)
+			modules[i]->fork_child();
+	}
+	errno = saved;
+}
+
+void sw_leaving_exit(void)
+{
+	sw_modules_flush(SW_LEAVING_EXIT);
+}
+
+void sw_leaving_exec(void)
+{
+	sw_modules_flush(SW_LEAVING_EXEC);
+}
+
+/* Takes our entry out of LD_PRELOAD, in place, for SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE. */
+static void leave_preload(void)
+{
+	char *list = getenv("LD_PRELOAD");
+	size_t in = 0, out = 0;
+
+	while (list && list[in]) {
+		size_t len = strcspn(list + in, ": "), sep = list[in + len] ? 1 : 0;
+		struct sw_bytes entry = sw_bytes(list + in, len);
+
+		if (!sw_bytes_ends(entry, SW_BYTES("libswagent.so"))) {
+			memmove(list + out, list + in, len + sep);
+			out += len + sep;
+		}
+		in += len + sep;
+	}
+	if (list)
+		list[out] = 0;
+}
+
+__attribute__((constructor)) static void load(void)
+{
+	if (getauxval(AT_SECURE) || (void *)dlsym(RTLD_DEFAULT, "swagent_version") != (void *)swagent_version)
+		return; /* setuid, or a second copy: every hook passes through */
+	sw_real_resolve();
+	sw_config_read(environ, &sw_config);
+	if (strcmp(sw_config.propagate, "False") == 0)
+		leave_preload();
+	atomic_store(&sw_armed, sw_config.enable);
+}

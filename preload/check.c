@@ -1,0 +1,24 @@
+/* The disarm switch; see check.h. */
+#include "preload/check.h"
+
+#include "preload/counters.h"
+
+_Atomic bool sw_armed;
+static const char *_Atomic reason;
+
+void sw_disarm(const char *what)
+{
+	const char *none = NULL;
+
+#ifdef SW_CHECK_ABORT
+	__builtin_trap();
+#endif
+	atomic_compare_exchange_strong(&reason, &none, what);
+	atomic_store(&sw_armed, false);
+	sw_count(DISARMED);
+}
+
+const char *sw_disarmed_by(void)
+{
+	return atomic_load(&reason);
+}

@@ -1,0 +1,228 @@
+/*
+ * Reads the configuration table from the environment.
+ *
+ * One pass over the environment: a process without SW_* variables pays a prefix comparison per
+ * variable and nothing else. Runs in the constructor of a stranger's process, so: no allocation,
+ * no locale, no exit. A value that cannot be used leaves the default and a complaint.
+ */
+#include "preload/config.h"
+
+#include <stddef.h>
+
+#define STORE_BYTES 16384
+#define COMPLAINTS_MAX 8
+#define CUT_VALUE 64
+
+enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice };
+
+struct key {
+	const char *env;
+	enum key_type type;
+	size_t offset;
+	uint64_t least, most; /* number; text: most = longest */
+	const char *names;    /* choice: comma separated, in the order of the enum */
+};
+
+#define KEY_ROW_flag(field, env, least, most) {env, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL}
+#define KEY_ROW_number(field, env, least, most) \
+	{env, KEY_number, offsetof(struct sw_config, field), least, most, NULL}
+#define KEY_ROW_text(field, env, least, most) \
+	{env, KEY_text, offsetof(struct sw_config, field), least, most, NULL}
+#define KEY_ROW_choice(field, env, type, names) \
+	{env, KEY_choice, offsetof(struct sw_config, field), 0, 0, names}
+
+static const struct key keys[] = {
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, field, env, value, least, most, doc) KEY_ROW_##type(field, env, least, most),
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+};
+
+static const struct {
+	const char *alias, *env;
+} aliases[] = {
+#define SW_ALIAS(alias, env) {alias, env},
+#define SW_KEY(type, field, env, value, least, most, doc)
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+};
+
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, field, env, value, least, most, doc) .field = value,
+static const struct sw_config defaults = {
+#include "preload/config.def"
+};
+struct sw_config sw_config = {
+#include "preload/config.def"
+};
+#undef SW_KEY
+#undef SW_ALIAS
+
+static char store[STORE_BYTES];
+static size_t store_used;
+static struct sw_config_complaint complaints[COMPLAINTS_MAX];
+static unsigned complaint_count;
+
+/* A NUL-terminated copy in the store, or NULL when it is full. */
+static const char *keep(struct sw_bytes text)
+{
+	char *at = store + store_used;
+
+	if (text.len >= STORE_BYTES - store_used)
+		return NULL;
+	if (text.len)
+		memcpy(at, text.at, text.len);
+	at[text.len] = 0;
+	store_used += text.len + 1;
+	return at;
+}
+
+static void complain(const struct key *key, struct sw_bytes value, const char *want)
+{
+	const char *copy = keep(sw_bytes_slice(value, 0, CUT_VALUE));
+
+	if (complaint_count < COMPLAINTS_MAX)
+		complaints[complaint_count++] =
+			(struct sw_config_complaint){key->env, copy ? copy : "", want};
+}
+
+const struct sw_config_complaint *sw_config_complaint(unsigned i)
+{
+	return i < complaint_count ? &complaints[i] : NULL;
+}
+
+static bool parse_flag(struct sw_bytes value, bool *ret_flag)
+{
+	if (sw_bytes_equal_nocase(value, SW_BYTES("true")))
+		*ret_flag = true;
+	else if (sw_bytes_equal_nocase(value, SW_BYTES("false")))
+		*ret_flag = false;
+	else
+		return false;
+	return true;
+}
+
+static bool parse_number(struct sw_bytes value, uint64_t *ret_number)
+{
+	uint64_t n = 0;
+
+	if (value.len == 0 || value.len > 18) /* 18 digits cannot overflow */
+		return false;
+	for (size_t i = 0; i < value.len; i++) {
+		if (value.at[i] < '0' || value.at[i] > '9')
+			return false;
+		n = n * 10 + (value.at[i] - '0');
+	}
+	*ret_number = n;
+	return true;
+}
+
+static bool parse_choice(struct sw_bytes value, const char *names, int *ret_choice)
+{
+	struct sw_bytes rest = sw_bytes_text(names);
+
+	for (int i = 0; rest.len; i++) {
+		size_t end = sw_bytes_find(rest, ',');
+
+		if (sw_bytes_equal_nocase(value, sw_bytes_slice(rest, 0, end))) {
+			*ret_choice = i;
+			return true;
+		}
+		rest = sw_bytes_from(rest, end + 1);
+	}
+	return false;
+}
+
+static void set_number(const struct key *key, struct sw_bytes value, void *field)
+{
+	uint64_t n;
+
+	if (!parse_number(value, &n))
+		complain(key, value, "a whole number");
+	else if (n < key->least || n > key->most)
+		complain(key, value, "a number within its range (docs/reference/configuration.md)");
+	else
+		*(uint64_t *)field = n;
+}
+
+static void set_text(const struct key *key, struct sw_bytes value, void *field)
+{
+	const char *copy = value.len <= key->most ? keep(value) : NULL;
+
+	if (copy)
+		*(const char **)field = copy;
+	else
+		complain(key, value, "a shorter text");
+}
+
+static void set(const struct key *key, struct sw_bytes value, struct sw_config *config)
+{
+	void *field = (char *)config + key->offset;
+
+	switch (key->type) {
+	case KEY_flag:
+		if (!parse_flag(value, field))
+			complain(key, value, "true or false");
+		break;
+	case KEY_number:
+		set_number(key, value, field);
+		break;
+	case KEY_choice:
+		if (!parse_choice(value, key->names, field))
+			complain(key, value, key->names);
+		break;
+	case KEY_text:
+		set_text(key, value, field);
+		break;
+	}
+}
+
+static const struct key *find(struct sw_bytes name)
+{
+	for (size_t i = 0; i < SW_COUNT_OF(keys); i++) {
+		if (sw_bytes_equal(name, sw_bytes_text(keys[i].env)))
+			return &keys[i];
+	}
+	return NULL;
+}
+
+static const struct key *find_alias(struct sw_bytes name)
+{
+	for (size_t i = 0; i < SW_COUNT_OF(aliases); i++) {
+		if (sw_bytes_equal(name, sw_bytes_text(aliases[i].alias)))
+			return find(sw_bytes_text(aliases[i].env));
+	}
+	return NULL;
+}
+
+/* Aliases first, so that a key that is set itself wins wherever it stands. */
+static void read_pass(char *const *environment, struct sw_config *config,
+		      const struct key *(*look)(struct sw_bytes name))
+{
+	for (; *environment; environment++) {
+		struct sw_bytes line;
+		const struct key *key;
+		size_t eq;
+
+		if (strncmp(*environment, "SW_", 3) != 0)
+			continue;
+		line = sw_bytes_text(*environment);
+		eq = sw_bytes_find(line, '=');
+		key = look(sw_bytes_slice(line, 0, eq));
+		if (key && eq < line.len)
+			set(key, sw_bytes_from(line, eq + 1), config);
+	}
+}
+
+void sw_config_read(char *const *environment, struct sw_config *ret_config)
+{
+	store_used = 0;
+	complaint_count = 0;
+	*ret_config = defaults;
+	if (!environment)
+		return;
+	read_pass(environment, ret_config, find_alias);
+	read_pass(environment, ret_config, find);
+}

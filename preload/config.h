@@ -1,0 +1,61 @@
+/*
+ * The configuration, read once from the environment when the library is loaded.
+ *
+ * Constant afterwards, so any thread may read it. Texts are copies: the program may change its
+ * environment later. What was wrong with a value is kept and said by the reporter once, so that a
+ * process that does nothing of interest stays silent.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "preload/bytes.h"
+
+enum sw_level {
+	SW_LEVEL_DEBUG,
+	SW_LEVEL_INFO,
+	SW_LEVEL_WARNING,
+	SW_LEVEL_ERROR,
+	SW_LEVEL_OFF,
+};
+
+enum sw_protocol {
+	SW_PROTOCOL_GRPC,
+	SW_PROTOCOL_HTTP,
+	SW_PROTOCOL_KAFKA,
+	SW_PROTOCOL_FILE,
+};
+
+/* Types of a row. text is NUL terminated, never NULL. */
+#define SW_KEY_FIELD_flag(field) bool field;
+#define SW_KEY_FIELD_number(field) uint64_t field;
+#define SW_KEY_FIELD_text(field) const char *field;
+#define SW_KEY_FIELD_choice(field) int field;
+
+struct sw_config {
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, field, env, value, least, most, doc) SW_KEY_FIELD_##type(field)
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+};
+
+extern struct sw_config sw_config;
+
+/* A value that was refused, for the one warning. */
+struct sw_config_complaint {
+	const char *env;   /* name of the variable */
+	const char *value; /* as given, cut at 64 bytes */
+	const char *want;  /* what it should have been */
+};
+
+/*
+ * Reads every key from `environment` (a NULL-terminated list like environ) into *ret_config.
+ * Texts that differ from the defaults are copied into a static store; what does not fit there is
+ * a complaint. Called from the constructor, before any thread of ours.
+ */
+void sw_config_read(char *const *environment, struct sw_config *ret_config);
+
+/* The i-th complaint of the last read, or NULL after the last one. */
+const struct sw_config_complaint *sw_config_complaint(unsigned i);

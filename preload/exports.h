@@ -1,0 +1,39 @@
+/*
+ * Signatures of the hook bodies, made from the rows. A body whose signature differs from its row
+ * does not compile; a row without a body does not link.
+ */
+#pragma once
+
+#include "preload/guard.h"
+#include "preload/real.h"
+
+#define SW_EXPORT __attribute__((visibility("default")))
+#define SW_UNPACK(...) __VA_ARGS__
+
+#define SW_HOOK_FD(family, type, name, params, args, doc) \
+	type sw_hook_##name(struct sw_guest *g, SW_UNPACK params);
+#define SW_HOOK SW_HOOK_FD
+#define SW_HOOK_PLAIN(family, type, name, params, args, doc) type sw_plain_##name params;
+#define SW_HOOK_MANUAL(family, type, name, params, doc)
+#include "hooks/hooks.def"
+#undef SW_HOOK_FD
+#undef SW_HOOK
+#undef SW_HOOK_PLAIN
+#undef SW_HOOK_MANUAL
+
+/* A call on a known descriptor could not enter the guest: a handler inside one of our sections.
+ * What it carries is not seen, so the conversation is given up. Async-signal-safe. */
+void sw_refused(int fd);
+
+/* For exports_manual.c: a descriptor that came, went or carried bytes by a raw system call number.
+ * `result` is what the kernel said. */
+void sw_raw_before(struct sw_guest *g, long number, const long *arg);
+void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result);
+
+/* fcntl(F_DUPFD and F_DUPFD_CLOEXEC): `to` is a second number for `fd`. */
+void sw_duplicated(struct sw_guest *g, int fd, int to);
+
+/* The process is about to end or to take another image: hand out what is left, bounded. Keeps
+ * errno. Nothing happens in vfork children and threads of ours. */
+void sw_leaving_exit(void);
+void sw_leaving_exec(void);

@@ -1,0 +1,207 @@
+/*
+ * The rows of hooks.def that a macro cannot say: variadic functions, functions that do not return,
+ * and vfork (preload/vfork.S). The exec*l forms collect their arguments where POSIX wants it
+ * async-signal-safe: on the stack, sized by a first pass.
+ */
+#include <alloca.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdarg.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "preload/exports.h"
+#include "preload/fds.h"
+
+#define EXPORT(type, name, params)                         \
+	SW_EXPORT type export_##name params __asm__(#name); \
+	SW_EXPORT type export_##name params
+
+#define RESOLVED(name) (sw_real.name ? (void)0 : sw_real_resolve())
+
+EXPORT(void, _exit, (int status))
+{
+	RESOLVED(_exit);
+	sw_leaving_exit();
+	sw_real._exit(status);
+	__builtin_unreachable();
+}
+
+EXPORT(void, _Exit, (int status))
+{
+	RESOLVED(_Exit);
+	sw_leaving_exit();
+	sw_real._Exit(status);
+	__builtin_unreachable();
+}
+
+EXPORT(void, exit, (int status))
+{
+	RESOLVED(exit);
+	sw_leaving_exit();
+	sw_real.exit(status);
+	__builtin_unreachable();
+}
+
+EXPORT(void, quick_exit, (int status))
+{
+	RESOLVED(quick_exit);
+	sw_leaving_exit();
+	sw_real.quick_exit(status);
+	__builtin_unreachable();
+}
+
+EXPORT(void, abort, (void))
+{
+	RESOLVED(abort);
+	sw_leaving_exit();
+	sw_real.abort();
+	__builtin_unreachable();
+}
+
+static char *const none[] = {NULL};
+
+/* Counts the arguments up to NULL, then copies them. `list` stays usable for what follows. */
+#define COLLECT_ARGV(first, list, argv)                                \
+	do {                                                           \
+		va_list count_;                                        \
+		size_t n_ = 1;                                         \
+                                                                       \
+		va_copy(count_, list);                                 \
+		while (n_++, va_arg(count_, char *))                   \
+			;                                              \
+		va_end(count_);                                        \
+		char **all_ = alloca(n_ * sizeof(char *));             \
+                                                                       \
+		all_[0] = (char *)(uintptr_t)(first);                  \
+		for (size_t i_ = 1; i_ < n_; i_++)                     \
+			all_[i_] = va_arg(list, char *);               \
+		argv = all_;                                           \
+	} while (0)
+
+EXPORT(int, execl, (const char *path, const char *arg, ...))
+{
+	char *const *argv = none;
+	va_list list;
+
+	va_start(list, arg);
+	if (arg)
+		COLLECT_ARGV(arg, list, argv);
+	va_end(list);
+	return sw_plain_execv(path, argv);
+}
+
+EXPORT(int, execlp, (const char *file, const char *arg, ...))
+{
+	char *const *argv = none;
+	va_list list;
+
+	va_start(list, arg);
+	if (arg)
+		COLLECT_ARGV(arg, list, argv);
+	va_end(list);
+	return sw_plain_execvp(file, argv);
+}
+
+EXPORT(int, execle, (const char *path, const char *arg, ...))
+{
+	char *const *argv = none;
+	char *const *envp;
+	va_list list;
+
+	va_start(list, arg);
+	if (arg)
+		COLLECT_ARGV(arg, list, argv);
+	envp = va_arg(list, char **);
+	va_end(list);
+	return sw_plain_execve(path, argv, envp);
+}
+
+static void duplicated(int fd, int to)
+{
+	struct sw_guest *g = to >= 0 ? sw_guest_enter() : NULL;
+
+	if (!g)
+		return;
+	sw_duplicated(g, fd, to);
+	sw_guest_leave(g);
+}
+
+/* The kernel reads one word whatever the command; so do we. */
+#define FCNTL(name)                                                            \
+	EXPORT(int, name, (int fd, int command, ...))                          \
+	{                                                                      \
+		va_list list;                                                  \
+		void *arg;                                                     \
+		int result;                                                    \
+                                                                               \
+		va_start(list, command);                                       \
+		arg = va_arg(list, void *);                                    \
+		va_end(list);                                                  \
+		RESOLVED(name);                                                \
+		if (command != F_DUPFD && command != F_DUPFD_CLOEXEC)          \
+			return sw_real.name(fd, command, arg);                 \
+		result = sw_real.name(fd, command, arg);                       \
+		duplicated(fd, result);                                        \
+		return result;                                                 \
+	}
+
+FCNTL(fcntl)
+FCNTL(fcntl64)
+
+/* Numbers that make, end or use descriptors. Others cost this switch. */
+static bool of_interest(long number, long fd)
+{
+	switch (number) {
+	case SYS_accept:
+	case SYS_accept4:
+	case SYS_connect:
+	case SYS_close_range:
+	case SYS_dup:
+	case SYS_dup3:
+#ifdef SYS_dup2
+	case SYS_dup2:
+#endif
+	case SYS_socket:
+		return true;
+	case SYS_close:
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_recvmmsg:
+	case SYS_sendfile:
+	case SYS_sendmmsg:
+	case SYS_sendmsg:
+	case SYS_sendto:
+	case SYS_shutdown:
+	case SYS_splice:
+	case SYS_write:
+	case SYS_writev:
+		return sw_fd_entry((int)fd) != 0;
+	default:
+		return false;
+	}
+}
+
+EXPORT(long, syscall, (long number, ...))
+{
+	struct sw_guest *g = NULL;
+	va_list list;
+	long arg[6], result;
+
+	va_start(list, number);
+	for (int i = 0; i < 6; i++)
+		arg[i] = va_arg(list, long);
+	va_end(list);
+	RESOLVED(syscall);
+	if (of_interest(number, arg[0]))
+		g = sw_guest_enter();
+	if (!g)
+		return sw_real.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	sw_raw_before(g, number, arg);
+	result = sw_call(g, syscall, number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	sw_raw_after(g, number, arg, result);
+	sw_guest_leave(g);
+	return result;
+}

@@ -1,0 +1,144 @@
+/* The table of descriptors; see fds.h. */
+#include "preload/fds.h"
+
+#include <sys/resource.h>
+
+#include "preload/sys.h"
+
+#define HIGHEST 1024
+#define OURS_MAX 32
+
+_Atomic uint32_t *_Atomic sw_fd_pages[SW_FD_LIMIT / SW_FD_PAGE];
+void (*sw_fd_moved)(int from, int to);
+
+/* The few that are ours, for close_range and the like. Written by our thread or before it runs. */
+static _Atomic int ours[OURS_MAX]; /* number + 1, 0: free */
+
+static _Atomic uint32_t *page_of(unsigned fd)
+{
+	_Atomic uint32_t *_Atomic *slot = &sw_fd_pages[fd / SW_FD_PAGE];
+	_Atomic uint32_t *page = atomic_load_explicit(slot, memory_order_acquire);
+	_Atomic uint32_t *none = NULL;
+
+	if (page)
+		return page;
+	page = sw_sys_map(sizeof(*page) * SW_FD_PAGE);
+	if (page && !atomic_compare_exchange_strong(slot, &none, page)) {
+		sw_sys(munmap, page, sizeof(*page) * SW_FD_PAGE);
+		page = none; /* another thread was first */
+	}
+	return page;
+}
+
+bool sw_fd_swap(int fd, uint32_t entry, uint32_t *ret_old)
+{
+	_Atomic uint32_t *page;
+
+	if ((unsigned)fd >= SW_FD_LIMIT)
+		return false;
+	if (!entry && !sw_fd_entry(fd)) {
+		*ret_old = 0;
+		return true;
+	}
+	page = page_of((unsigned)fd);
+	if (!page)
+		return false;
+	*ret_old = atomic_exchange(&page[(unsigned)fd % SW_FD_PAGE], entry);
+	return true;
+}
+
+static void list_replace(int from, int to)
+{
+	for (int i = 0; i < OURS_MAX; i++) {
+		int expected = from + 1;
+
+		if (atomic_compare_exchange_strong(&ours[i], &expected, to + 1))
+			return;
+	}
+}
+
+/* fcntl(F_DUPFD_CLOEXEC) gives the lowest free number from a bound on, so look downwards. */
+static long dup_high(int fd)
+{
+	struct rlimit limit = {HIGHEST, HIGHEST};
+	long top;
+
+	sw_sys(prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+	top = limit.rlim_cur < HIGHEST ? (long)limit.rlim_cur : HIGHEST;
+	for (long want = top - 1; want > fd; want--) {
+		long got = sw_sys(fcntl, fd, F_DUPFD_CLOEXEC, want);
+
+		if (got >= 0 && got < top)
+			return got;
+		if (got >= top) /* the number was taken and the next free one is beyond */
+			sw_sys(close, got);
+	}
+	return -EMFILE;
+}
+
+static bool mark_ours(int fd)
+{
+	uint32_t old;
+
+	if (!sw_fd_swap(fd, SW_FD_OURS, &old))
+		return false;
+	list_replace(-1, fd);
+	return true;
+}
+
+int sw_fd_adopt(int fd)
+{
+	long high = dup_high(fd);
+
+	if (high < 0)
+		return mark_ours(fd) ? fd : -EMFILE; /* all above are taken: stay */
+	sw_sys(close, fd);
+	if (!mark_ours((int)high)) {
+		sw_sys(close, high);
+		return -EMFILE;
+	}
+	return (int)high;
+}
+
+static void forget(int fd)
+{
+	uint32_t old;
+
+	sw_fd_swap(fd, 0, &old);
+	list_replace(fd, -1);
+}
+
+void sw_fd_close_ours(int fd)
+{
+	if (fd < 0)
+		return;
+	forget(fd);
+	sw_sys(close, fd);
+}
+
+void sw_fd_move_ours(int fd)
+{
+	long moved = dup_high(fd);
+
+	if (moved < 0)
+		moved = sw_sys(fcntl, fd, F_DUPFD_CLOEXEC, 0);
+	if (moved < 0)
+		return;
+	forget(fd);
+	mark_ours((int)moved);
+	if (sw_fd_moved)
+		sw_fd_moved(fd, (int)moved);
+}
+
+int sw_fd_next_ours(int from)
+{
+	int next = -1;
+
+	for (int i = 0; i < OURS_MAX; i++) {
+		int fd = atomic_load(&ours[i]) - 1;
+
+		if (fd >= from && fd >= 0 && (next < 0 || fd < next))
+			next = fd;
+	}
+	return next;
+}

@@ -1,0 +1,68 @@
+/*
+ * One word per descriptor: unknown, a conversation of hooks/flow.c, or ours.
+ *
+ * Two levels, the second mapped on demand, up to 2^20 descriptors (pitfall 56); above that all are
+ * unknown. The lookup is what every read and write of the program pays.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "preload/bytes.h"
+
+#define SW_FD_PAGE 4096
+#define SW_FD_LIMIT (1 << 20)
+
+/* 0 is unknown. Otherwise one of these marks, and for a talk its index in the pool of talks. */
+#define SW_FD_TALK 0x80000000u
+#define SW_FD_OURS 0x40000000u
+#define SW_FD_INDEX 0x00ffffffu
+
+extern _Atomic uint32_t *_Atomic sw_fd_pages[SW_FD_LIMIT / SW_FD_PAGE];
+
+static inline uint32_t sw_fd_entry(int fd)
+{
+	_Atomic uint32_t *page;
+
+	if ((unsigned)fd >= SW_FD_LIMIT)
+		return 0;
+	page = atomic_load_explicit(&sw_fd_pages[(unsigned)fd / SW_FD_PAGE], memory_order_acquire);
+	if (!page)
+		return 0;
+	return atomic_load_explicit(&page[(unsigned)fd % SW_FD_PAGE], memory_order_acquire);
+}
+
+static inline bool sw_fd_known(int fd)
+{
+	return SW_UNLIKELY(sw_fd_entry(fd) != 0);
+}
+
+static inline bool sw_fd_ours(int fd)
+{
+	return sw_fd_entry(fd) == SW_FD_OURS;
+}
+
+/* Sets the word and returns the old one. False when the number is beyond the table or memory is
+ * refused; then nothing is known of the descriptor. */
+bool sw_fd_swap(int fd, uint32_t entry, uint32_t *ret_old);
+
+/*
+ * Takes `fd` (any number) over as ours: moved to the highest free number below min(soft limit,
+ * 1024) with CLOEXEC (pitfall 55), marked, and the old number closed. Returns the new number or
+ * -errno; `fd` is closed either way.
+ */
+int sw_fd_adopt(int fd);
+
+/* Closes one of ours and forgets it. */
+void sw_fd_close_ours(int fd);
+
+/* Moves ours out of the way of a program that wants exactly this number (dup2). */
+void sw_fd_move_ours(int fd);
+
+/* Lowest of ours that is >= from, or -1. */
+int sw_fd_next_ours(int from);
+
+/* Called when one of ours got another number; set by the reporter. */
+extern void (*sw_fd_moved)(int from, int to);

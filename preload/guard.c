@@ -1,0 +1,58 @@
+/* Entering and leaving the guest; see guard.h. */
+#include "preload/guard.h"
+
+#include "preload/module.h"
+#include "preload/sys.h"
+
+/* Two frames of one thread are nearer to each other than this, or on different stacks. */
+#define STACK_SPAN (8u << 20)
+/* A handler on another stack that makes this many calls inside one of our sections is no handler. */
+#define REFUSALS_MAX 256
+
+__thread struct sw_guest sw_guest_self;
+__thread int sw_guest_vfork;
+
+static const _Atomic uint64_t unmarked = 1;
+const _Atomic uint64_t *_Atomic sw_process_mark = &unmarked;
+
+/* Is the frame that holds the stamp gone? */
+static bool stamp_is_dead(struct sw_guest *g, uintptr_t frame)
+{
+	uintptr_t distance = frame > g->frame ? frame - g->frame : g->frame - frame;
+
+	if (distance < STACK_SPAN)
+		return frame > g->frame;
+	return ++g->refused > REFUSALS_MAX;
+}
+
+struct sw_guest *sw_guest_enter_slow(struct sw_guest *g, uintptr_t frame)
+{
+	if (g->ours || sw_guest_vfork)
+		return NULL;
+	if (!atomic_load_explicit(sw_process_mark, memory_order_relaxed))
+		sw_modules_forked(); /* a child made behind our back: raw clone, daemon(3) */
+	if (g->frame && !stamp_is_dead(g, frame))
+		return NULL;
+	g->refused = 0;
+	g->frame = frame;
+	atomic_signal_fence(memory_order_seq_cst);
+	return g;
+}
+
+void sw_guest_kick(struct sw_guest *g)
+{
+	g->kick = false;
+	sw_modules_kick();
+}
+
+void sw_guest_mark_ours(void)
+{
+	sw_guest_self.ours = true;
+}
+
+int sw_guest_tid(struct sw_guest *g)
+{
+	if (SW_UNLIKELY(!g->tid))
+		g->tid = (int)sw_sys(gettid);
+	return g->tid;
+}

@@ -1,0 +1,109 @@
+/*
+ * The guard: who is inside our code on this thread.
+ *
+ * A hook of a descriptor or call that concerns us enters the guest, works, *leaves* for the real
+ * call and enters again after it, so nothing of ours is ever held across a call that may block, be
+ * cancelled or be left by longjmp. While a thread is inside, its further hooked calls (a signal
+ * handler's) go straight to the real function.
+ *
+ * The stamp is the address of the entering stack frame. A frame that was left by siglongjmp,
+ * cancellation or a killed greenlet is below the next frame that asks (stacks grow down), is
+ * recognised by that, and its stamp is taken over. On another stack (sigaltstack) addresses say
+ * nothing; there the stamp is taken over after many refusals, because no handler makes so many.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "preload/bytes.h"
+#include "preload/check.h"
+
+/* A handle of something in a pool: index + 1 and generation; 0 is none. */
+typedef uint64_t sw_ref;
+
+struct sw_guest {
+	uintptr_t frame;  /* 0: outside */
+	uint32_t refused; /* entries refused since the stamp was set */
+	bool ours;	  /* a thread of ours, or made by one: never observed */
+	bool loop;	  /* this thread has waited for many descriptors at once (hooks/context.h) */
+	bool mixed;	  /* this thread has had two requests open at once (hooks/context.h) */
+	bool kick;	  /* the reporter wants to be told, once we have left */
+	uint32_t ring;	  /* the ring that this thread tries first */
+	int tid;	  /* of this thread, 0 until asked */
+	sw_ref talk;	  /* conversation whose request this thread read last */
+};
+
+/* One per thread, in the static TLS block: no allocation, no __tls_get_addr (pitfall 30). */
+extern __thread struct sw_guest sw_guest_self __attribute__((tls_model("initial-exec")));
+
+/* Not 0 while this thread is in a vfork child, which shares our memory: nothing is written then.
+ * Set and cleared by preload/vfork.S. */
+extern __thread int sw_guest_vfork __attribute__((tls_model("initial-exec")));
+
+/* Points at a page that a fork of any kind hands to the child as zeros (MADV_WIPEONFORK, Linux
+ * 4.14); the first 8 bytes are not 0 in the process that armed. */
+extern const _Atomic uint64_t *_Atomic sw_process_mark;
+
+struct sw_guest *sw_guest_enter_slow(struct sw_guest *g, uintptr_t frame);
+void sw_guest_kick(struct sw_guest *g);
+
+/* The guest of this thread, or NULL: pass straight through. */
+static inline struct sw_guest *sw_guest_enter(void)
+{
+	struct sw_guest *g = &sw_guest_self;
+	uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+
+	if (SW_UNLIKELY(!atomic_load_explicit(&sw_armed, memory_order_relaxed)))
+		return NULL;
+	if (SW_UNLIKELY(g->frame || g->ours || sw_guest_vfork ||
+			!atomic_load_explicit(sw_process_mark, memory_order_relaxed)))
+		return sw_guest_enter_slow(g, frame);
+	g->frame = frame;
+	atomic_signal_fence(memory_order_seq_cst);
+	return g;
+}
+
+/* After the real call: whoever entered meanwhile on this thread is gone. */
+static inline void sw_guest_resume(struct sw_guest *g)
+{
+	g->frame = (uintptr_t)__builtin_frame_address(0);
+	atomic_signal_fence(memory_order_seq_cst);
+}
+
+/* Before the real call, and (with sw_guest_leave) at the end. */
+static inline void sw_guest_pause(struct sw_guest *g)
+{
+	atomic_signal_fence(memory_order_seq_cst);
+	g->frame = 0;
+}
+
+static inline void sw_guest_leave(struct sw_guest *g)
+{
+	sw_guest_pause(g);
+	if (SW_UNLIKELY(g->kick))
+		sw_guest_kick(g);
+}
+
+/* True on a thread that must write no state at all: ours, or a vfork child. */
+static inline bool sw_guest_hidden(void)
+{
+	return sw_guest_self.ours || sw_guest_vfork;
+}
+
+/* Makes the calling thread one of ours for ever. */
+void sw_guest_mark_ours(void);
+
+/* The thread id; one system call per thread and process. */
+int sw_guest_tid(struct sw_guest *g);
+
+/* The real call, outside the guest. Its errno is left as it is. */
+#define sw_call(g, name, ...)                                        \
+	({                                                           \
+		__typeof__(sw_real.name(__VA_ARGS__)) sw_result_;    \
+		sw_guest_pause(g);                                   \
+		sw_result_ = sw_real.name(__VA_ARGS__);              \
+		sw_guest_resume(g);                                  \
+		sw_result_;                                          \
+	})

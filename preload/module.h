@@ -1,0 +1,41 @@
+/*
+ * Things with a lifetime. Rows in modules.def, in start order; stop and fork_prepare walk it
+ * backwards. agent.c walks; no other file handles load, fork, exec or exit.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Why the process is about to lose its image. */
+enum sw_leaving {
+	SW_LEAVING_EXIT, /* exit, _exit, a fatal signal to itself */
+	SW_LEAVING_EXEC, /* exec, which may yet fail: everything must go on working after it */
+};
+
+/* Every slot may be NULL. Nothing here may touch the program's errno (the walker saves it). */
+struct sw_module {
+	const char *name;
+	/* Maps memory. Called once, on the first accept or connect of the process, on an
+	 * application thread, inside the guest. False: we disarm. */
+	bool (*start)(void);
+	/* Records are waiting. Application thread, outside the guest. */
+	void (*kick)(void);
+	/* Hand out what is left, within `budget_ns`. Application thread, outside the guest; may
+	 * wait, bounded. May be called more than once. */
+	void (*flush)(enum sw_leaving why, uint64_t budget_ns);
+	/* Around fork() on the forking thread. prepare may wait (bound 5 ms). */
+	void (*fork_prepare)(void);
+	void (*fork_parent)(void);
+	/* In the child, also when prepare never ran (raw clone): only this thread exists. */
+	void (*fork_child)(void);
+};
+
+/* Maps everything once; true when the guest may work. Cheap when done. */
+bool sw_modules_start(void);
+void sw_modules_kick(void);
+void sw_modules_flush(enum sw_leaving why);
+void sw_modules_fork_prepare(void);
+void sw_modules_fork_parent(void);
+/* Runs fork_child once per child, however the child was made. */
+void sw_modules_forked(void);

@@ -1,0 +1,164 @@
+/*
+ * Identity of the process; see process.h.
+ *
+ * The mark lives alone on a page with MADV_WIPEONFORK, so that children of fork, _Fork, vfork-like
+ * clones with copied memory and raw clone are all recognised by one load, without a handler.
+ */
+#include "preload/process.h"
+
+#include <stdlib.h>
+#include <sys/auxv.h>
+#include <sys/random.h>
+
+#include "preload/config.h"
+#include "preload/counters.h"
+#include "preload/guard.h"
+#include "preload/module.h"
+#include "preload/sys.h"
+
+#define NAME_MAX_BYTES 70 /* OAP cuts names there (specification 3.1) */
+#define TRACE_BIT (1ull << 63)
+
+_Atomic bool sw_process_serves;
+_Atomic uint32_t sw_process_forks;
+
+static _Atomic uint64_t *mark;
+static uint64_t seed;
+static _Atomic uint64_t counter;
+static char service[NAME_MAX_BYTES + 1];
+static char instance[NAME_MAX_BYTES + 1];
+static char instance_base[NAME_MAX_BYTES + 1];
+
+static void draw_seed(void)
+{
+	if (sw_sys(getrandom, &seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
+		seed = sw_clock_ns(CLOCK_REALTIME) * 0x9e3779b97f4a7c15u ^
+		       (uint64_t)sw_sys(getpid) << 40;
+}
+
+static bool process_start(void)
+{
+	_Atomic uint64_t *page = sw_sys_map(4096);
+
+	if (!page || sw_sys(madvise, page, 4096, MADV_WIPEONFORK))
+		return false; /* before Linux 4.14 */
+	draw_seed();
+	atomic_store(page, 1);
+	mark = page;
+	atomic_store(&sw_process_mark, page);
+	return true;
+}
+
+struct sw_id sw_process_id_next(void)
+{
+	uint64_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
+
+	return (struct sw_id){seed, (n + 1) & ~TRACE_BIT};
+}
+
+struct sw_id sw_process_trace_of(struct sw_id segment)
+{
+	segment.low |= TRACE_BIT;
+	return segment;
+}
+
+static struct sw_bytes program_name(void)
+{
+	struct sw_bytes path = sw_bytes_text((const char *)getauxval(AT_EXECFN));
+
+	for (size_t i = path.len; i > 0; i--) {
+		if (path.at[i - 1] == '/')
+			return sw_bytes_from(path, i);
+	}
+	return path.len ? path : SW_BYTES("unknown");
+}
+
+const char *sw_process_service(void)
+{
+	struct sw_writer w = sw_writer(service, NAME_MAX_BYTES);
+
+	if (service[0])
+		return service;
+	if (sw_config.service_name[0])
+		sw_write(&w, sw_bytes_text(sw_config.service_name));
+	else
+		sw_write(&w, program_name());
+	if (sw_config.space[0]) {
+		sw_write(&w, SW_BYTES("|"));
+		sw_write(&w, sw_bytes_text(sw_config.space));
+	}
+	return service;
+}
+
+static void write_instance_base(struct sw_writer *w)
+{
+	if (sw_config.instance_name[0]) {
+		sw_write(w, sw_bytes_text(sw_config.instance_name));
+	} else {
+		uint64_t random[2] = {seed, sw_clock_ns(CLOCK_REALTIME)};
+
+		sw_sys(getrandom, random, sizeof(random), GRND_NONBLOCK);
+		sw_write_hex(w, random[0]);
+		sw_write_hex(w, random[1]);
+	}
+}
+
+const char *sw_process_instance(void)
+{
+	struct sw_writer w = sw_writer(instance_base, NAME_MAX_BYTES);
+
+	if (instance[0])
+		return instance;
+	if (!instance_base[0])
+		write_instance_base(&w);
+	memcpy(instance, instance_base, sizeof(instance));
+	return instance;
+}
+
+/* Suffix replaced, not stacked, and never cut: the base gives way. */
+static void rename_child(void)
+{
+	char suffix[32] = {0};
+	struct sw_writer w = sw_writer(suffix, sizeof(suffix));
+	size_t keep;
+
+	sw_process_instance();
+	sw_write(&w, SW_BYTES("-child("));
+	sw_write_number(&w, (uint64_t)sw_sys(getpid));
+	sw_write(&w, SW_BYTES(")"));
+	keep = SW_MIN(strlen(instance_base), NAME_MAX_BYTES - w.len);
+	memset(instance, 0, sizeof(instance));
+	memcpy(instance, instance_base, keep);
+	memcpy(instance + keep, suffix, w.len);
+}
+
+/* The name of the parent must exist before the child derives its own from it. */
+static void process_fork_prepare(void)
+{
+	if (mark)
+		sw_process_instance();
+}
+
+static void process_fork_parent(void)
+{
+	atomic_fetch_add(&sw_process_forks, 1);
+}
+
+static void process_fork_child(void)
+{
+	draw_seed();
+	atomic_store(&counter, 0);
+	atomic_fetch_add(&sw_process_forks, 1);
+	sw_guest_self.tid = 0;
+	rename_child();
+	sw_counters_reset();
+	atomic_store(mark, 1);
+}
+
+const struct sw_module sw_module_process = {
+	.name = "process",
+	.start = process_start,
+	.fork_prepare = process_fork_prepare,
+	.fork_parent = process_fork_parent,
+	.fork_child = process_fork_child,
+};

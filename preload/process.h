@@ -1,0 +1,42 @@
+/*
+ * What this process is: its mark, its ids, whether it serves.
+ *
+ * Ids never repeat: 64 random bits drawn per process, and again in every child however it was
+ * made, then a counter. Both halves read; only the guest draws ids.
+ */
+#pragma once
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "preload/bytes.h"
+
+/* Written as 32 hexadecimal digits. */
+struct sw_id {
+	uint64_t high, low;
+};
+
+#define SW_ID_TEXT 32
+
+/* An id of a segment; that of its trace, when it starts one, is the same with the top bit of
+ * `low` set. Never repeats within a process tree. */
+struct sw_id sw_process_id_next(void);
+struct sw_id sw_process_trace_of(struct sw_id segment);
+
+static inline void sw_write_id(struct sw_writer *w, struct sw_id id)
+{
+	sw_write_hex(w, id.high);
+	sw_write_hex(w, id.low);
+}
+
+/* Set at the first accept, never cleared but in a child: exits without parent are ambiguous. */
+extern _Atomic bool sw_process_serves;
+
+/* How often this process image has forked or been forked; spans remember it. */
+extern _Atomic uint32_t sw_process_forks;
+
+/* Service and instance names, made when first asked, at most 70 bytes each (OAP's limit).
+ * Instance changes in a child: "-child(PID)" replaces any such suffix. Texts are static. */
+const char *sw_process_service(void);
+const char *sw_process_instance(void);

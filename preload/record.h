@@ -1,0 +1,86 @@
+/*
+ * What crosses the ring: length-prefixed records without pointers, written by the guest half and
+ * read by the agent half of the same process. A fixed head, then text as fields, each cut at a
+ * stated length. Native byte order; never leaves the process.
+ */
+#pragma once
+
+#include <stdint.h>
+
+#include "preload/bytes.h"
+#include "preload/process.h"
+
+/* Longest record, head included; an open span keeps its text in the same room. */
+#define SW_RECORD_MAX 4096
+
+enum sw_record_kind {
+	SW_RECORD_FILLER, /* to the end of the ring; skipped */
+	SW_RECORD_SPAN,	  /* struct sw_record_span */
+};
+
+struct sw_record {
+	uint32_t size; /* whole record, a multiple of 8 */
+	uint32_t kind;
+};
+
+enum sw_span_type { /* specification 3.4, SpanType */
+	SW_SPAN_ENTRY = 0,
+	SW_SPAN_EXIT = 1,
+};
+
+enum sw_span_flag {
+	SW_SPAN_ERROR = 1 << 0,
+	SW_SPAN_CUT = 1 << 1,	     /* a text did not fit */
+	SW_SPAN_LIMITED = 1 << 2,    /* Entry: calls were left out because of the span limit */
+	SW_SPAN_UNFINISHED = 1 << 3, /* Exit: closed because its Entry ended */
+	SW_SPAN_ALONE = 1 << 4,	     /* Exit without Entry: a segment of its own */
+};
+
+struct sw_record_span {
+	struct sw_record record;
+	struct sw_id segment;
+	int64_t start_ms; /* Unix time */
+	int64_t end_ms;
+	int32_t span;
+	int32_t parent;	  /* -1: first of its segment */
+	uint32_t exits;	  /* Entry: Exit records of this segment that were or will be put */
+	uint32_t component;
+	uint32_t status; /* 0: no answer, or a format without one */
+	uint8_t type;	 /* enum sw_span_type */
+	uint8_t layer;	 /* enum sw_layer */
+	uint8_t flags;	 /* enum sw_span_flag */
+	uint8_t status_tag; /* tag key that carries the status, SW_TAG_COUNT: none */
+	uint32_t text;	 /* bytes of fields that follow */
+};
+
+/* Text fields. The order of tags is the order in which they are shown. */
+enum sw_field_kind {
+	SW_FIELD_OPERATION,   /* at most 150 bytes, OAP's limit */
+	SW_FIELD_PEER,	      /* at most 256 */
+	SW_FIELD_CARRIER,     /* Entry: sw8 as received, whole; at most 2048 (specification 3.2) */
+	SW_FIELD_CORRELATION, /* Entry: sw8-correlation as received, whole; never sent on its own */
+	SW_FIELD_TAG,	      /* key in `key` */
+};
+
+struct sw_field {
+	uint8_t kind;
+	uint8_t key;
+	uint16_t len; /* bytes that follow, unpadded */
+};
+
+/* Reads the next field. False at the end, and on a field that does not fit (a broken record). */
+static inline bool sw_field_next(struct sw_bytes *text, struct sw_field *ret_field,
+				 struct sw_bytes *ret_value)
+{
+	struct sw_field field;
+
+	if (text->len < sizeof(field))
+		return false;
+	memcpy(&field, text->at, sizeof(field));
+	if (field.len > text->len - sizeof(field))
+		return false;
+	*ret_field = field;
+	*ret_value = sw_bytes(text->at + sizeof(field), field.len);
+	*text = sw_bytes_from(*text, sizeof(field) + field.len);
+	return true;
+}

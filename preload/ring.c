@@ -1,0 +1,225 @@
+/*
+ * Rings of records; see ring.h.
+ *
+ * Each ring is a power of two of bytes with a head (written by whoever holds the lock) and a tail
+ * (written by the reporter). A record never wraps: a filler record leads back to the start. The
+ * lock word is the address of the holder's struct sw_guest, which is unique among living threads.
+ */
+#include "preload/ring.h"
+
+#include <signal.h>
+
+#include "preload/config.h"
+#include "preload/counters.h"
+#include "preload/module.h"
+#include "preload/sys.h"
+
+#define RINGS_MAX 16
+#define RING_LEAST 8192
+#define STUCK_TICKS 3
+
+struct ring {
+	_Atomic uintptr_t lock; /* 0: nobody writes */
+	_Atomic int tid;	/* of the holder */
+	_Atomic uint64_t head;	/* released after the record is whole; pairs with drain_ring */
+	_Atomic uint64_t tail;	/* released after the record is read; pairs with reserve */
+	uint8_t *data;
+	/* The reporter's own: how long the same writer has been seen inside. */
+	uintptr_t seen_lock;
+	uint64_t seen_head;
+	unsigned seen_ticks;
+} __attribute__((aligned(128)));
+
+_Atomic uint32_t sw_ring_reader;
+
+static struct ring rings[RINGS_MAX];
+static uint64_t ring_size;
+
+static bool ring_start(void)
+{
+	uint64_t size = RING_LEAST;
+	uint8_t *data;
+
+	while (size * 2 * RINGS_MAX <= sw_config.ring_bytes)
+		size *= 2;
+	data = sw_sys_map(size * RINGS_MAX);
+	if (!data)
+		return false;
+	for (unsigned i = 0; i < RINGS_MAX; i++)
+		rings[i].data = data + i * size;
+	ring_size = size;
+	return true;
+}
+
+static bool try_lock(struct sw_guest *g, struct ring *ring)
+{
+	uintptr_t free = 0;
+
+	if (atomic_compare_exchange_strong(&ring->lock, &free, (uintptr_t)g)) {
+		atomic_store_explicit(&ring->tid, sw_guest_tid(g), memory_order_relaxed);
+		return true;
+	}
+	/* The guard says that we are not inside, so a lock in our name was left by a long jump,
+	 * or by a dead thread whose TLS block we were given. Nothing of it was published. */
+	return free == (uintptr_t)g;
+}
+
+static struct ring *lock_some(struct sw_guest *g)
+{
+	for (uint32_t i = 0; i < RINGS_MAX; i++) {
+		uint32_t at = (g->ring + i) % RINGS_MAX;
+
+		if (try_lock(g, &rings[at])) {
+			g->ring = at;
+			return &rings[at];
+		}
+	}
+	return NULL;
+}
+
+/* Room for `size` contiguous bytes, or NULL. Writes a filler when the end is too near. */
+static uint8_t *reserve(struct ring *ring, uint64_t *head, uint32_t size)
+{
+	uint64_t used = *head - atomic_load_explicit(&ring->tail, memory_order_acquire);
+	uint64_t to_end = ring_size - (*head & (ring_size - 1));
+	uint64_t need = size <= to_end ? size : to_end + size;
+
+	if (need > ring_size - used)
+		return NULL;
+	if (size > to_end) {
+		struct sw_record filler = {(uint32_t)to_end, SW_RECORD_FILLER};
+
+		memcpy(ring->data + (*head & (ring_size - 1)), &filler, sizeof(filler));
+		*head += to_end;
+	}
+	return ring->data + (*head & (ring_size - 1));
+}
+
+/* Must the reporter be told? The exchange that freed the lock orders this load after the record. */
+static void consider_kick(struct sw_guest *g, uint64_t used)
+{
+	switch (atomic_load(&sw_ring_reader)) {
+	case SW_READER_ABSENT:
+	case SW_READER_IDLE:
+		g->kick = true;
+		break;
+	case SW_READER_TICK:
+		g->kick |= used > ring_size / 2;
+		break;
+	default:
+		break;
+	}
+}
+
+bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text)
+{
+	struct ring *ring = ring_size ? lock_some(g) : NULL;
+	uint64_t at, used = 0;
+	uint8_t *room = NULL;
+
+	head->size = (uint32_t)((head_len + text.len + 7) & ~7ul);
+	if (ring && SW_CHECK(head->size <= SW_RECORD_MAX)) {
+		at = atomic_load_explicit(&ring->head, memory_order_relaxed);
+		room = reserve(ring, &at, head->size);
+	}
+	if (room) {
+		memcpy(room, head, head_len);
+		if (text.len)
+			memcpy(room + head_len, text.at, text.len);
+		used = at + head->size - atomic_load_explicit(&ring->tail, memory_order_relaxed);
+		atomic_store_explicit(&ring->head, at + head->size, memory_order_release);
+		sw_count(RECORDS);
+	} else {
+		sw_count(RING_FULL);
+	}
+	if (ring) {
+		atomic_exchange(&ring->lock, 0);
+		consider_kick(g, used);
+	}
+	return room != NULL;
+}
+
+static unsigned drain_ring(struct ring *ring, void (*take)(void *arg, const struct sw_record *r),
+			   void *arg)
+{
+	uint64_t tail = atomic_load_explicit(&ring->tail, memory_order_relaxed);
+	uint64_t head = atomic_load_explicit(&ring->head, memory_order_acquire);
+	unsigned count = 0;
+
+	while (tail != head) {
+		const struct sw_record *record = (void *)(ring->data + (tail & (ring_size - 1)));
+
+		if (!SW_CHECK(record->size >= sizeof(*record) && record->size <= head - tail)) {
+			tail = head;
+			break;
+		}
+		if (record->kind != SW_RECORD_FILLER) {
+			take(arg, record);
+			count++;
+		}
+		tail += record->size;
+	}
+	atomic_store_explicit(&ring->tail, tail, memory_order_release);
+	return count;
+}
+
+unsigned sw_ring_drain(void (*take)(void *arg, const struct sw_record *record), void *arg)
+{
+	unsigned count = 0;
+
+	for (unsigned i = 0; ring_size && i < RINGS_MAX; i++)
+		count += drain_ring(&rings[i], take, arg);
+	return count;
+}
+
+bool sw_ring_waiting(void)
+{
+	for (unsigned i = 0; i < RINGS_MAX; i++) {
+		if (atomic_load(&rings[i].head) != atomic_load(&rings[i].tail))
+			return true;
+	}
+	return false;
+}
+
+static void sweep_ring(struct ring *ring)
+{
+	uintptr_t lock = atomic_load(&ring->lock);
+	uint64_t head = atomic_load(&ring->head);
+	long pid;
+
+	if (!lock || lock != ring->seen_lock || head != ring->seen_head) {
+		ring->seen_lock = lock;
+		ring->seen_head = head;
+		ring->seen_ticks = 0;
+		return;
+	}
+	if (++ring->seen_ticks < STUCK_TICKS)
+		return;
+	/* Only a thread that no longer exists: a living one may merely be waiting for a CPU. */
+	pid = sw_sys(getpid);
+	if (sw_sys(tgkill, pid, atomic_load(&ring->tid), 0) == -ESRCH)
+		atomic_compare_exchange_strong(&ring->lock, &lock, 0);
+	ring->seen_ticks = 0;
+}
+
+void sw_ring_sweep(void)
+{
+	for (unsigned i = 0; i < RINGS_MAX; i++)
+		sweep_ring(&rings[i]);
+}
+
+/* What the parent's threads put is the parent's to report. */
+static void ring_fork_child(void)
+{
+	for (unsigned i = 0; i < RINGS_MAX; i++) {
+		atomic_store(&rings[i].lock, 0);
+		atomic_store(&rings[i].tail, atomic_load(&rings[i].head));
+	}
+	atomic_store(&sw_ring_reader, SW_READER_ABSENT);
+}
+
+const struct sw_module sw_module_ring = {
+	.name = "ring",
+	.start = ring_start,
+	.fork_child = ring_fork_child,
+};

@@ -1,0 +1,394 @@
+/*
+ * The JSON mapping of protobuf; see json.h.
+ *
+ * One walk over a descriptor serves every message that we shall ever have, and shows exactly what
+ * pack would send: the rules for leaving a field out are those of protobuf-c's packer. Names, 64
+ * bit numbers as text, enumerators by name and base64 are the mapping's. Maps, Any and the other
+ * well-known types have no case: SkyWalking's agent messages have none.
+ *
+ * Nothing here may show the program's locale. Whole numbers are our own digits; of what printf
+ * says of a double the decimal mark, whatever the locale has for it, becomes a point.
+ */
+#include "proto/json.h"
+
+#include <math.h>
+#include <stdio.h>
+
+#include "preload/carrier.h"
+
+/* Beyond it a double is not exact as a whole number, and digits of our own would lie. */
+#define WHOLE_MAX 9007199254740992.0
+#define DOUBLE_ROOM 64
+
+static void add_object(struct sw_buffer *out, const ProtobufCMessage *message);
+
+static void add_char(struct sw_buffer *out, char c)
+{
+	sw_buffer_add(out, sw_bytes(&c, 1));
+}
+
+/* ---- texts ---- */
+
+static bool is_plain(uint8_t c)
+{
+	return c >= 0x20 && c != '"' && c != '\\';
+}
+
+static void add_escape(struct sw_buffer *out, uint8_t c)
+{
+	static const char digit[16] = "0123456789abcdef";
+	char text[6] = {'\\', 'u', '0', '0', digit[c >> 4], digit[c & 15]};
+
+	if (c == '"' || c == '\\') {
+		text[1] = (char)c;
+		sw_buffer_add(out, sw_bytes(text, 2));
+	} else {
+		sw_buffer_add(out, sw_bytes(text, sizeof(text)));
+	}
+}
+
+static void add_text(struct sw_buffer *out, const char *text)
+{
+	struct sw_bytes left = sw_bytes_text(text);
+
+	add_char(out, '"');
+	while (left.len) {
+		size_t run = 0;
+
+		while (run < left.len && is_plain(left.at[run]))
+			run++;
+		sw_buffer_add(out, sw_bytes_slice(left, 0, run));
+		if (run < left.len)
+			add_escape(out, left.at[run++]);
+		left = sw_bytes_from(left, run);
+	}
+	add_char(out, '"');
+}
+
+static void add_base64(struct sw_buffer *out, const ProtobufCBinaryData *data)
+{
+	size_t len = (data->len + 2) / 3 * 4;
+	uint8_t *at;
+
+	add_char(out, '"');
+	at = sw_buffer_room(out, len);
+	if (at) {
+		struct sw_writer w = sw_writer(at, len);
+
+		sw_write_base64(&w, sw_bytes(data->data, data->len));
+		out->len += w.len;
+	}
+	add_char(out, '"');
+}
+
+/* lowerCamelCase, quoted, with its colon: a '_' goes and makes the next letter a capital. */
+static void add_name(struct sw_buffer *out, const char *name)
+{
+	size_t room = strlen(name) + 3;
+	uint8_t *at = sw_buffer_room(out, room);
+	bool raise = false;
+	size_t len = 0;
+
+	if (!at)
+		return;
+	at[len++] = '"';
+	for (; *name; name++) {
+		uint8_t c = (uint8_t)*name;
+
+		if (c != '_')
+			at[len++] = raise && c >= 'a' && c <= 'z' ? (uint8_t)(c & ~0x20) : c;
+		raise = c == '_';
+	}
+	at[len++] = '"';
+	at[len++] = ':';
+	out->len += len;
+}
+
+/* ---- numbers ---- */
+
+static void add_unsigned(struct sw_buffer *out, uint64_t n)
+{
+	uint8_t digits[20];
+	struct sw_writer w = sw_writer(digits, sizeof(digits));
+
+	sw_write_number(&w, n);
+	sw_buffer_add(out, sw_written(&w));
+}
+
+static void add_signed(struct sw_buffer *out, int64_t n)
+{
+	if (n < 0)
+		add_char(out, '-');
+	add_unsigned(out, n < 0 ? -(uint64_t)n : (uint64_t)n);
+}
+
+/* As few digits as bring the same number back; 17 always do. strtod asks the same locale as
+ * printf; should another thread change it in between, we only print more digits. */
+static int shortest(char *text, double n)
+{
+	int len = 0;
+
+	for (int digits = 15; digits <= 17; digits++) {
+		len = snprintf(text, DOUBLE_ROOM, "%.*g", digits, n);
+		if (strtod(text, NULL) == n)
+			break;
+	}
+	return SW_MIN(len, DOUBLE_ROOM - 1);
+}
+
+static bool is_of_number(char c)
+{
+	return (c >= '0' && c <= '9') || c == '-' || c == '+' || c == 'e';
+}
+
+static void add_fraction(struct sw_buffer *out, double n)
+{
+	char text[DOUBLE_ROOM];
+	int len = shortest(text, n);
+
+	for (int i = 0; i < len; i++) {
+		if (is_of_number(text[i]))
+			add_char(out, text[i]);
+		else if (is_of_number(text[i + 1])) /* last byte of the locale's decimal mark */
+			add_char(out, '.');
+	}
+}
+
+static void add_double(struct sw_buffer *out, double n)
+{
+	if (isnan(n))
+		add_text(out, "NaN");
+	else if (isinf(n))
+		add_text(out, n < 0 ? "-Infinity" : "Infinity");
+	else if (fabs(n) <= WHOLE_MAX && n == (double)(int64_t)n)
+		add_signed(out, (int64_t)n);
+	else
+		add_fraction(out, n);
+}
+
+static void add_enum(struct sw_buffer *out, const ProtobufCEnumDescriptor *type, int32_t n)
+{
+	const ProtobufCEnumValue *value = protobuf_c_enum_descriptor_get_value(type, n);
+
+	if (value)
+		add_text(out, value->name);
+	else
+		add_signed(out, n); /* the mapping allows it, and a newer reader may know it */
+}
+
+/* ---- fields ---- */
+
+/* A member of a message struct, seen as what its type says. */
+union member {
+	int32_t i32;
+	uint32_t u32;
+	int64_t i64;
+	uint64_t u64;
+	float f;
+	double d;
+	protobuf_c_boolean b;
+	const char *text;
+	const ProtobufCMessage *message;
+	ProtobufCBinaryData bytes;
+};
+
+static size_t size_of(ProtobufCType type)
+{
+	switch (type) {
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return sizeof(int64_t);
+	case PROTOBUF_C_TYPE_STRING:
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return sizeof(void *);
+	case PROTOBUF_C_TYPE_BYTES:
+		return sizeof(ProtobufCBinaryData);
+	default:
+		return sizeof(int32_t); /* protobuf_c_boolean is an int */
+	}
+}
+
+static union member member_at(const ProtobufCFieldDescriptor *field, const void *at)
+{
+	union member member;
+
+	memset(&member, 0, sizeof(member));
+	memcpy(&member, at, size_of(field->type));
+	return member;
+}
+
+static void add_quoted(struct sw_buffer *out, const ProtobufCFieldDescriptor *field,
+		       const union member *member)
+{
+	bool is_unsigned =
+		field->type == PROTOBUF_C_TYPE_UINT64 || field->type == PROTOBUF_C_TYPE_FIXED64;
+
+	add_char(out, '"');
+	if (is_unsigned)
+		add_unsigned(out, member->u64);
+	else
+		add_signed(out, member->i64);
+	add_char(out, '"');
+}
+
+static void add_value(struct sw_buffer *out, const ProtobufCFieldDescriptor *field, const void *at)
+{
+	union member member = member_at(field, at);
+
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_INT32:
+	case PROTOBUF_C_TYPE_SINT32:
+	case PROTOBUF_C_TYPE_SFIXED32:
+		add_signed(out, member.i32);
+		break;
+	case PROTOBUF_C_TYPE_UINT32:
+	case PROTOBUF_C_TYPE_FIXED32:
+		add_unsigned(out, member.u32);
+		break;
+	case PROTOBUF_C_TYPE_INT64:
+	case PROTOBUF_C_TYPE_SINT64:
+	case PROTOBUF_C_TYPE_SFIXED64:
+	case PROTOBUF_C_TYPE_UINT64:
+	case PROTOBUF_C_TYPE_FIXED64:
+		add_quoted(out, field, &member);
+		break;
+	case PROTOBUF_C_TYPE_FLOAT:
+		add_double(out, (double)member.f);
+		break;
+	case PROTOBUF_C_TYPE_DOUBLE:
+		add_double(out, member.d);
+		break;
+	case PROTOBUF_C_TYPE_BOOL:
+		sw_buffer_add(out, member.b ? SW_BYTES("true") : SW_BYTES("false"));
+		break;
+	case PROTOBUF_C_TYPE_ENUM:
+		add_enum(out, field->descriptor, member.i32);
+		break;
+	case PROTOBUF_C_TYPE_STRING:
+		add_text(out, member.text);
+		break;
+	case PROTOBUF_C_TYPE_BYTES:
+		add_base64(out, &member.bytes);
+		break;
+	case PROTOBUF_C_TYPE_MESSAGE:
+		add_object(out, member.message);
+		break;
+	}
+}
+
+/* The value that proto3 does not send. */
+static bool is_default(const ProtobufCFieldDescriptor *field, const void *at)
+{
+	union member member = member_at(field, at);
+
+	switch (field->type) {
+	case PROTOBUF_C_TYPE_STRING:
+		return !member.text || !member.text[0];
+	case PROTOBUF_C_TYPE_BYTES:
+		return member.bytes.len == 0;
+	case PROTOBUF_C_TYPE_MESSAGE:
+		return !member.message;
+	case PROTOBUF_C_TYPE_FLOAT:
+		return member.f == 0;
+	case PROTOBUF_C_TYPE_DOUBLE:
+		return member.d == 0;
+	default:
+		return size_of(field->type) == sizeof(int32_t) ? member.u32 == 0 : member.u64 == 0;
+	}
+}
+
+/* A choice without its object; the packer sends nothing then. */
+static bool is_null(const ProtobufCFieldDescriptor *field, const void *at)
+{
+	return (field->type == PROTOBUF_C_TYPE_MESSAGE || field->type == PROTOBUF_C_TYPE_STRING) &&
+	       !member_at(field, at).text;
+}
+
+/* An `optional` field knows whether it was set: by a pointer, or by a flag beside it. */
+static bool is_set(const ProtobufCFieldDescriptor *field, const uint8_t *message)
+{
+	union member member = member_at(field, message + field->offset);
+	protobuf_c_boolean has;
+
+	if (field->type == PROTOBUF_C_TYPE_MESSAGE)
+		return member.message;
+	if (field->type == PROTOBUF_C_TYPE_STRING)
+		return member.text && member.text != field->default_value;
+	memcpy(&has, message + field->quantifier_offset, sizeof(has));
+	return has;
+}
+
+static bool is_present(const ProtobufCFieldDescriptor *field, const uint8_t *message)
+{
+	uint32_t choice;
+	size_t count;
+
+	if (field->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) {
+		memcpy(&choice, message + field->quantifier_offset, sizeof(choice));
+		return choice == field->id && !is_null(field, message + field->offset);
+	}
+	if (field->label == PROTOBUF_C_LABEL_REPEATED) {
+		memcpy(&count, message + field->quantifier_offset, sizeof(count));
+		return count > 0;
+	}
+	if (field->label == PROTOBUF_C_LABEL_OPTIONAL)
+		return is_set(field, message);
+	return field->label == PROTOBUF_C_LABEL_REQUIRED ||
+	       !is_default(field, message + field->offset);
+}
+
+static void add_array(struct sw_buffer *out, const ProtobufCFieldDescriptor *field,
+		      const uint8_t *message)
+{
+	size_t count, size = size_of(field->type);
+	const uint8_t *items;
+
+	memcpy(&count, message + field->quantifier_offset, sizeof(count));
+	memcpy(&items, message + field->offset, sizeof(items));
+	for (size_t i = 0; i < count; i++) {
+		add_char(out, i ? ',' : '[');
+		add_value(out, field, items + i * size);
+	}
+	add_char(out, ']');
+}
+
+static void add_object(struct sw_buffer *out, const ProtobufCMessage *message)
+{
+	const ProtobufCMessageDescriptor *type = message ? message->descriptor : NULL;
+	const uint8_t *at = (const uint8_t *)message;
+	bool first = true;
+
+	add_char(out, '{');
+	for (unsigned i = 0; type && i < type->n_fields; i++) {
+		const ProtobufCFieldDescriptor *field = &type->fields[i];
+
+		if (!is_present(field, at))
+			continue;
+		if (!first)
+			add_char(out, ',');
+		first = false;
+		add_name(out, field->name);
+		if (field->label == PROTOBUF_C_LABEL_REPEATED)
+			add_array(out, field, at);
+		else
+			add_value(out, field, at + field->offset);
+	}
+	add_char(out, '}');
+}
+
+bool sw_json_message(const ProtobufCMessage *message, struct sw_buffer *out)
+{
+	struct sw_buffer before = *out;
+
+	add_object(out, message);
+	if (!out->failed)
+		return true;
+	/* what was there is whole again, so nothing of it is missing */
+	out->len = before.len;
+	out->failed = before.failed;
+	return false;
+}

@@ -1,0 +1,72 @@
+/* Choosing a loop, and the wake descriptor that all of them share; see loop.h. */
+#include "reporter/loop.h"
+
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+
+#include "preload/bytes.h"
+#include "preload/fds.h"
+#include "preload/sys.h"
+
+#define SW_LOOP(name, doc) extern const struct sw_loop_backend sw_loop_##name;
+#include "reporter/loops.def"
+#undef SW_LOOP
+
+static const struct sw_loop_backend *const backends[] = {
+#define SW_LOOP(name, doc) &sw_loop_##name,
+#include "reporter/loops.def"
+#undef SW_LOOP
+};
+
+static void woken(struct sw_watch *watch, uint32_t events)
+{
+	uint64_t count;
+
+	(void)events;
+	sw_sys(read, watch->fd, &count, sizeof(count));
+}
+
+static int open_backend(struct sw_loop *loop)
+{
+	int error = -ENOSYS;
+
+	for (size_t i = 0; i < SW_COUNT_OF(backends); i++) {
+		loop->backend = backends[i];
+		error = loop->backend->open(loop);
+		if (error == 0)
+			return 0;
+	}
+	return error;
+}
+
+int sw_loop_open(struct sw_loop *loop)
+{
+	long fd = sw_sys(eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int error;
+
+	if (fd < 0)
+		return (int)fd;
+	loop->wake_fd = sw_fd_adopt((int)fd);
+	if (loop->wake_fd < 0)
+		return loop->wake_fd;
+	error = open_backend(loop);
+	if (error) {
+		sw_fd_close_ours(loop->wake_fd);
+		return error;
+	}
+	loop->wake = (struct sw_watch){loop->wake_fd, woken};
+	return loop->backend->watch(loop, &loop->wake, EPOLLIN);
+}
+
+void sw_loop_close(struct sw_loop *loop)
+{
+	loop->backend->close(loop);
+	sw_fd_close_ours(loop->wake_fd);
+}
+
+void sw_loop_wake(const struct sw_loop *loop)
+{
+	uint64_t one = 1;
+
+	sw_sys(write, loop->wake_fd, &one, sizeof(one));
+}

@@ -1,0 +1,75 @@
+/*
+ * Who we are, for the collector: properties once and with every n-th heartbeat, keep-alive between
+ * (specification 3.5, 3.6).
+ */
+#include <dlfcn.h>
+#include <stdio.h>
+#include <sys/utsname.h>
+
+#include "preload/config.h"
+#include "preload/sys.h"
+#include "reporter/reporter.h"
+
+#define PROPERTIES_MAX 16
+
+/* Python programs export it, or their libpython does. The text is static; no GIL is needed. */
+static const char *python_version(void)
+{
+	const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
+
+	return version ? version() : NULL;
+}
+
+static size_t list_properties(struct sw_property *property, char *pid, size_t pid_room,
+			      char *version, size_t version_room)
+{
+	static struct utsname host;
+	const char *python = python_version();
+	size_t n = 0;
+
+	uname(&host);
+	snprintf(pid, pid_room, "%ld", sw_sys(getpid));
+	property[n++] = (struct sw_property){"language", python ? "python" : "c"};
+	property[n++] = (struct sw_property){"OS Name", host.sysname};
+	property[n++] = (struct sw_property){"Process No.", pid};
+	property[n++] = (struct sw_property){"hostname", host.nodename};
+	if (python) {
+		snprintf(version, version_room, "%.*s", (int)strcspn(python, " "), python);
+		property[n++] = (struct sw_property){"python_version", version};
+	}
+	if (sw_config.space[0])
+		property[n++] = (struct sw_property){"namespace", sw_config.space};
+	return n;
+}
+
+static void add_properties(struct sw_agent *agent)
+{
+	struct sw_property property[PROPERTIES_MAX];
+	char pid[24], version[32];
+	size_t count = list_properties(property, pid, sizeof(pid), version, sizeof(version));
+
+	agent->message.len = 0;
+	if (sw_encode_properties(agent->encoder, agent->transport->format, &agent->sender, property,
+				 count, &agent->message))
+		sw_reporter_add(agent, SW_BATCH_PROPERTIES);
+}
+
+static void add_ping(struct sw_agent *agent)
+{
+	agent->message.len = 0;
+	if (sw_encode_ping(agent->encoder, agent->transport->format, &agent->sender,
+			   &agent->message))
+		sw_reporter_add(agent, SW_BATCH_PING);
+}
+
+void sw_management_tick(struct sw_agent *agent)
+{
+	if (agent->now_ns < agent->heartbeat_ns)
+		return;
+	if (agent->heartbeats % sw_config.properties_factor == 0)
+		add_properties(agent);
+	else
+		add_ping(agent);
+	agent->heartbeats++;
+	agent->heartbeat_ns = agent->now_ns + sw_config.heartbeat_s * 1000000000u;
+}

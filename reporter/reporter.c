@@ -1,0 +1,456 @@
+/*
+ * The thread: drain, batch, send, sleep.
+ *
+ * It is started by the first record or the first accept, on the program's thread, and asked to
+ * leave before a fork. Between, it wakes on a tick while records come, and with nothing to do it
+ * sleeps until the next heartbeat: the first put after that wakes it (preload/ring.h).
+ *
+ * Both sides of the border meet in `shared`: the program's threads ask (kick, flush, leave), ours
+ * answers. Nothing here is reached from a hook but through the module table.
+ */
+#include "reporter/reporter.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/prctl.h>
+
+#include "preload/check.h"
+#include "preload/config.h"
+#include "preload/counters.h"
+#include "preload/fds.h"
+#include "preload/guard.h"
+#include "preload/module.h"
+#include "preload/process.h"
+#include "preload/real.h"
+#include "preload/ring.h"
+#include "preload/sys.h"
+#include "reporter/say.h"
+
+#define TICK_NS 100000000ull
+#define BATCH_COUNT 100
+#define BATCH_BYTES (256u << 10)
+#define FORK_BUDGET_NS 5000000ull
+#define STACK_BYTES (256u << 10)
+
+enum thread_state {
+	THREAD_NONE,
+	THREAD_STARTING, /* from here on it may run */
+	THREAD_GONE,	 /* left; to be joined */
+};
+
+#define SW_TRANSPORT(name, doc) extern const struct sw_transport sw_transport_##name;
+#include "reporter/transports.def"
+#undef SW_TRANSPORT
+
+static const struct sw_transport *const transports[] = {
+#define SW_TRANSPORT(name, doc) &sw_transport_##name,
+#include "reporter/transports.def"
+#undef SW_TRANSPORT
+};
+
+const char *const sw_batch_names[SW_BATCH_KINDS] = {"segment", "properties", "ping"};
+
+static const char *const protocol_names[] = {"grpc", "http", "kafka", "file"};
+
+static struct sw_agent agent;
+
+static struct {
+	_Atomic uint32_t state;	  /* enum thread_state; a futex */
+	_Atomic uint32_t leave;	  /* asked to leave (fork) */
+	_Atomic uint32_t asked;	  /* flushes asked for */
+	_Atomic uint32_t flushed; /* of these, done; a futex */
+	_Atomic bool holding;	  /* our thread keeps records that have not been sent */
+	_Atomic bool failed;	  /* no thread, or no loop: records are dropped from now on */
+	pthread_t thread;
+	bool registered; /* atexit */
+	bool complained;
+} shared;
+
+/* ---- our thread ---- */
+
+void sw_reporter_add(struct sw_agent *a, enum sw_batch_kind kind)
+{
+	struct sw_batch *batch = &a->batch[kind];
+
+	batch->kind = kind;
+	if (batch->count == 0 && kind == SW_BATCH_SEGMENT)
+		a->batch_since_ns = a->now_ns;
+	a->transport->frame(batch, sw_bytes(a->message.at, a->message.len));
+	batch->count++;
+}
+
+static void take_segment(void *arg, const struct sw_segment *segment)
+{
+	struct sw_agent *a = arg;
+
+	if (a->batch[SW_BATCH_SEGMENT].count >= sw_config.segments_max) {
+		sw_count(SEGMENT_DROPPED);
+		return;
+	}
+	a->message.len = 0;
+	if (!sw_encode_segment(a->encoder, a->transport->format, &a->sender, segment, &a->message)) {
+		sw_count(SEGMENT_LOST);
+		return;
+	}
+	sw_count(SEGMENT_PRODUCED);
+	sw_reporter_add(a, SW_BATCH_SEGMENT);
+}
+
+static void take_record(void *arg, const struct sw_record *record)
+{
+	struct sw_agent *a = arg;
+
+	if (record->kind == SW_RECORD_SPAN && SW_CHECK(record->size >= sizeof(struct sw_record_span)))
+		sw_assembler_take(a->assembler, (const struct sw_record_span *)record, a->now_ns);
+}
+
+static void batch_done(struct sw_batch *batch, enum sw_counter outcome)
+{
+	if (batch->kind == SW_BATCH_SEGMENT)
+		sw_count_many(outcome, batch->count);
+	batch->count = 0;
+	batch->bytes.len = 0;
+	batch->bytes.failed = false;
+}
+
+static void send_batch(struct sw_agent *a, struct sw_batch *batch)
+{
+	uint32_t retry_ms = 0;
+
+	if (!batch->count)
+		return;
+	if (!a->transport_open) {
+		batch_done(batch, SW_COUNTER_SEGMENT_LOST);
+		return;
+	}
+	switch (a->transport->send(a, batch, &retry_ms)) {
+	case SW_SENT:
+		batch_done(batch, SW_COUNTER_SEGMENT_SENT);
+		break;
+	case SW_SENT_NEVER:
+		batch_done(batch, SW_COUNTER_SEGMENT_LOST);
+		break;
+	case SW_SENT_LATER:
+		a->retry_ns = a->now_ns + retry_ms * 1000000ull;
+		break;
+	case SW_SENT_UNDERWAY:
+		break;
+	}
+}
+
+static bool segments_due(const struct sw_agent *a)
+{
+	const struct sw_batch *batch = &a->batch[SW_BATCH_SEGMENT];
+
+	return batch->count >= BATCH_COUNT || batch->bytes.len >= BATCH_BYTES ||
+	       a->now_ns - a->batch_since_ns >= sw_config.queue_timeout_s * 1000000000u - TICK_NS;
+}
+
+static void send_due(struct sw_agent *a, bool all)
+{
+	if (a->retry_ns && a->now_ns < a->retry_ns && !all)
+		return;
+	a->retry_ns = 0;
+	/* properties first: a collector should know who speaks */
+	send_batch(a, &a->batch[SW_BATCH_PROPERTIES]);
+	send_batch(a, &a->batch[SW_BATCH_PING]);
+	if (all || segments_due(a))
+		send_batch(a, &a->batch[SW_BATCH_SEGMENT]);
+}
+
+/* One turn. Returns how many records came. */
+static unsigned turn(struct sw_agent *a, bool all)
+{
+	unsigned records;
+
+	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	records = sw_ring_drain(take_record, a);
+	sw_ring_sweep();
+	sw_assembler_expire(a->assembler, a->now_ns, all);
+	sw_management_tick(a);
+	send_due(a, all);
+	atomic_store(&shared.holding,
+		     a->batch[SW_BATCH_SEGMENT].count > 0 || sw_assembler_waiting(a->assembler));
+	return records;
+}
+
+static void answer_flush(struct sw_agent *a)
+{
+	uint32_t asked = atomic_load(&shared.asked);
+
+	if (asked == atomic_load(&shared.flushed))
+		return;
+	turn(a, true);
+	atomic_store(&shared.flushed, asked);
+	sw_sys_futex_wake(&shared.flushed);
+}
+
+static int64_t until(uint64_t now, uint64_t then)
+{
+	return then > now ? (int64_t)(then - now) : 0;
+}
+
+/* Sleeps on the tick while there is something, else until the next heartbeat. */
+static void nap(struct sw_agent *a, bool busy)
+{
+	bool tick = busy || atomic_load(&shared.holding);
+	int64_t limit = until(a->now_ns, a->heartbeat_ns);
+
+	if (tick && limit > (int64_t)TICK_NS)
+		limit = TICK_NS;
+	atomic_store(&sw_ring_reader, tick ? SW_READER_TICK : SW_READER_IDLE);
+	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
+	if ((!tick && sw_ring_waiting()) || atomic_load(&shared.asked) != atomic_load(&shared.flushed) ||
+	    atomic_load(&shared.leave))
+		limit = 0;
+	a->loop.backend->wait(&a->loop, limit);
+	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
+}
+
+static void complain(void)
+{
+	const struct sw_config_complaint *c;
+
+	for (unsigned i = 0; (c = sw_config_complaint(i)); i++)
+		sw_say(SW_LEVEL_WARNING, "%s=%s is not %s; the default is used", c->env, c->value,
+		       c->want);
+	shared.complained = true;
+}
+
+static const struct sw_transport *choose_transport(void)
+{
+	const char *wanted = protocol_names[sw_config.protocol];
+
+	for (size_t i = 0; i < SW_COUNT_OF(transports); i++) {
+		if (strcmp(transports[i]->name, wanted) == 0)
+			return transports[i];
+	}
+	sw_say(SW_LEVEL_WARNING, "protocol %s is not built in; nothing is sent (SW_AGENT_PROTOCOL)",
+	       wanted);
+	return NULL;
+}
+
+static void fds_moved(int from, int to)
+{
+	if (agent.loop.fd == from)
+		agent.loop.fd = to;
+	if (agent.loop.wake_fd == from)
+		agent.loop.wake_fd = agent.loop.wake.fd = to;
+	if (agent.transport && agent.transport->moved)
+		agent.transport->moved(from, to);
+}
+
+/* Everything that the thread owns, once per process. */
+static bool make_agent(struct sw_agent *a)
+{
+	if (a->alive)
+		return true;
+	if (!shared.complained)
+		complain();
+	a->transport = choose_transport();
+	if (!a->transport || sw_loop_open(&a->loop))
+		return false;
+	sw_fd_moved = fds_moved;
+	a->sender = (struct sw_sender){sw_process_service(), sw_process_instance()};
+	a->encoder = sw_encoder_new();
+	a->assembler = sw_assembler_new(take_segment, a);
+	if (!a->encoder || !a->assembler)
+		return false;
+	a->transport_open = a->transport->open(a) == 0;
+	a->alive = true;
+	return true;
+}
+
+static void say_disarmed(void)
+{
+	static bool said;
+
+	if (!said && sw_disarmed_by()) {
+		said = true;
+		sw_say(SW_LEVEL_WARNING, "an internal check failed (%s); nothing more is observed",
+		       sw_disarmed_by());
+	}
+}
+
+static void run(struct sw_agent *a)
+{
+	bool busy = true;
+
+	while (!atomic_load(&shared.leave)) {
+		busy = turn(a, false) > 0;
+		answer_flush(a);
+		say_disarmed();
+		nap(a, busy);
+	}
+	turn(a, true); /* what the fork would cut in two leaves before it */
+}
+
+static void *thread_main(void *arg)
+{
+	(void)arg;
+	sw_guest_mark_ours();
+	prctl(PR_SET_NAME, "swagent");
+	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
+	if (make_agent(&agent))
+		run(&agent);
+	else
+		atomic_store(&shared.failed, true);
+	/* A failed reporter stays "awake": puts fill the rings, are dropped and counted. */
+	if (!atomic_load(&shared.failed))
+		atomic_store(&sw_ring_reader, SW_READER_ABSENT);
+	atomic_store(&shared.flushed, atomic_load(&shared.asked));
+	sw_sys_futex_wake(&shared.flushed);
+	atomic_store(&shared.state, THREAD_GONE);
+	sw_sys_futex_wake(&shared.state);
+	return NULL;
+}
+
+/* ---- the program's threads ---- */
+
+static void at_exit(void)
+{
+	sw_modules_flush(SW_LEAVING_EXIT);
+}
+
+/* Our thread gets no signal of the program's (pitfall 31). */
+static bool create_thread(void)
+{
+	uint64_t all = ~0ull, before;
+	pthread_attr_t attr;
+	int error;
+
+	sw_sys(rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
+	pthread_attr_init(&attr);
+	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	error = sw_real.pthread_create(&shared.thread, &attr, thread_main, NULL);
+	pthread_attr_destroy(&attr);
+	sw_sys(rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
+	return error == 0;
+}
+
+/* Takes the right to start a thread: none is there, or one has gone and is joined first. */
+static bool take_start(void)
+{
+	uint32_t state = atomic_load(&shared.state);
+
+	if ((state != THREAD_NONE && state != THREAD_GONE) ||
+	    !atomic_compare_exchange_strong(&shared.state, &state, THREAD_STARTING))
+		return false;
+	if (state == THREAD_GONE)
+		pthread_join(shared.thread, NULL);
+	return true;
+}
+
+static void join_gone(void)
+{
+	if (atomic_load(&shared.state) == THREAD_GONE && take_start())
+		atomic_store(&shared.state, THREAD_NONE);
+}
+
+static void start_thread(void)
+{
+	if (!take_start())
+		return;
+	if (!shared.registered)
+		shared.registered = atexit(at_exit) == 0;
+	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
+	atomic_store(&shared.leave, 0);
+	if (!create_thread()) {
+		atomic_store(&shared.failed, true); /* RLIMIT_NPROC: puts are dropped and counted */
+		atomic_store(&shared.state, THREAD_NONE);
+	}
+}
+
+static void reporter_kick(void)
+{
+	if (atomic_load(&shared.failed))
+		return;
+	start_thread();
+	if (agent.alive)
+		sw_loop_wake(&agent.loop);
+}
+
+static bool anything_left(void)
+{
+	return sw_ring_waiting() || atomic_load(&shared.holding);
+}
+
+static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + budget_ns;
+	uint32_t wanted, flushed;
+
+	(void)why;
+	if (atomic_load(&shared.failed) || !anything_left())
+		return;
+	wanted = atomic_fetch_add(&shared.asked, 1) + 1;
+	reporter_kick();
+	while ((int32_t)((flushed = atomic_load(&shared.flushed)) - wanted) < 0 &&
+	       !atomic_load(&shared.failed)) {
+		uint64_t now = sw_clock_ns(CLOCK_MONOTONIC);
+
+		if (now >= end)
+			break;
+		/* short sleeps: a wake-up lost to a starting thread must not cost the budget */
+		sw_sys_futex_wait(&shared.flushed, flushed, SW_MIN(end - now, 10000000u));
+		if (agent.alive)
+			sw_loop_wake(&agent.loop);
+	}
+}
+
+static void reporter_fork_prepare(void)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + FORK_BUDGET_NS, now;
+	uint32_t state = atomic_load(&shared.state);
+
+	if (state == THREAD_NONE)
+		return;
+	atomic_store(&shared.leave, 1);
+	if (agent.alive)
+		sw_loop_wake(&agent.loop);
+	while ((state = atomic_load(&shared.state)) != THREAD_GONE &&
+	       (now = sw_clock_ns(CLOCK_MONOTONIC)) < end) {
+		sw_sys_futex_wait(&shared.state, state, SW_MIN(end - now, 1000000u));
+		if (agent.alive)
+			sw_loop_wake(&agent.loop);
+	}
+	join_gone();
+}
+
+/* One that did not leave in time leaves later; the next record starts another. */
+static void reporter_fork_parent(void)
+{
+	join_gone();
+	if (atomic_load(&shared.state) != THREAD_NONE) {
+		atomic_store(&shared.leave, 0);
+		return;
+	}
+	atomic_store(&sw_ring_reader,
+		     atomic_load(&shared.failed) ? SW_READER_AWAKE : SW_READER_ABSENT);
+}
+
+/* The thread is not here. What it had belongs to the parent; its memory may be in mid-change. */
+static void reporter_fork_child(void)
+{
+	bool registered = shared.registered, complained = shared.complained;
+
+	if (agent.alive) {
+		agent.transport->forked(&agent);
+		sw_fd_close_ours(agent.loop.fd);
+		sw_fd_close_ours(agent.loop.wake_fd);
+	}
+	memset(&agent, 0, sizeof(agent));
+	memset(&shared, 0, sizeof(shared));
+	shared.registered = registered;
+	shared.complained = complained;
+}
+
+const struct sw_module sw_module_reporter = {
+	.name = "reporter",
+	.kick = reporter_kick,
+	.flush = reporter_flush,
+	.fork_prepare = reporter_fork_prepare,
+	.fork_parent = reporter_fork_parent,
+	.fork_child = reporter_fork_child,
+};

@@ -1,0 +1,9 @@
+/*
+ * Our own few lines, on the program's stderr: warnings and worse (debug: everything). Our thread
+ * only; one write(2) per line, never through stdio, never to stdout.
+ */
+#pragma once
+
+#include "preload/config.h"
+
+__attribute__((format(printf, 2, 3))) void sw_say(enum sw_level level, const char *format, ...);
