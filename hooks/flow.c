@@ -204,7 +204,7 @@ static sw_ref begin_unprepared(struct flow_sink *s, const struct sw_request *req
 		.request = request,
 		.component = sw_talk_parser(s->talk)->exit_component,
 		.start_ns = head_began(s->talk),
-		.peer = sw_resolve_name(s->fd, s->talk, &w),
+		.peer = sw_talk_called(s->fd, s->talk, request->peer, &w),
 	};
 	bool suppressed;
 

@@ -168,7 +168,7 @@ static sw_ref begin_exit(struct sw_guest *g, int fd, struct sw_talk *talk, struc
 		.component = sw_talk_parser(talk)->exit_component,
 		.start_ns = look->kept ? talk->kept[SW_REQUESTS].since_ns
 				       : sw_clock_ns(CLOCK_MONOTONIC),
-		.peer = sw_resolve_name(fd, talk, &w),
+		.peer = sw_talk_called(fd, talk, look->request.peer, &w),
 	};
 
 	return sw_trace_exit(g, entry, &begin, ret_suppressed);

@@ -224,34 +224,36 @@ static void write_unix(struct sw_writer *w, int fd, bool other_end)
 	sw_write(w, sw_bytes_slice(path, 0, sw_bytes_find(path, 0)));
 }
 
-static struct sw_bytes with_port(const struct sw_talk *talk, struct sw_writer *w)
+static struct sw_bytes with_port(uint16_t port, struct sw_writer *w)
 {
 	sw_write(w, SW_BYTES(":"));
-	sw_write_number(w, talk->port);
+	sw_write_number(w, port);
 	return sw_written(w);
 }
 
-struct sw_bytes sw_talk_peer(int fd, const struct sw_talk *talk, struct sw_writer *w)
+struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w)
 {
-	struct sw_talk asked = *talk;
 	struct sockaddr_in6 addr;
 	socklen_t len = sizeof(addr);
 
 	if (talk->family == AF_UNSPEC && sw_sys(getpeername, fd, &addr, &len) == 0)
-		sw_talk_note_address(&asked, &addr, len);
-	if (asked.family == AF_UNIX) {
+		sw_talk_note_address(talk, &addr, len);
+	if (talk->family == AF_UNIX) {
 		write_unix(w, fd, talk->role == SW_ROLE_CLIENT);
 		return sw_written(w);
 	}
-	if (!address_len(asked.family))
+	if (!address_len(talk->family))
 		return sw_written(w);
-	write_address(w, asked.family, asked.address);
-	return with_port(&asked, w);
+	write_address(w, talk->family, talk->address);
+	return with_port(talk->port, w);
 }
 
-struct sw_bytes sw_resolve_name(int fd, const struct sw_talk *talk, struct sw_writer *w)
+struct sw_bytes sw_talk_called(int fd, struct sw_talk *talk, struct sw_bytes named,
+			       struct sw_writer *w)
 {
+	if (named.len && talk->family != AF_UNIX)
+		return named;
 	if (!address_len(talk->family) || !write_name(talk->family, talk->address, w))
 		return sw_talk_peer(fd, talk, w);
-	return with_port(talk, w);
+	return with_port(talk->port, w);
 }

@@ -87,11 +87,13 @@ void sw_talk_feed(struct sw_guest *g, int fd, struct sw_talk *talk, enum sw_side
 /* Finds the parser by the first bytes of a request; may make the talk deaf. True: phase is FEED. */
 bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes first);
 
-/* The other end as text, for spans: "10.0.0.1:80", "unix:/path" (asked from the descriptor). */
-struct sw_bytes sw_talk_peer(int fd, const struct sw_talk *talk, struct sw_writer *w);
+/* The other end as text, for spans: "10.0.0.1:80", "[::1]:80", "unix:/path". */
+struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w);
 
-/* What the program called the address that it connected to, or the numbers. */
-struct sw_bytes sw_resolve_name(int fd, const struct sw_talk *talk, struct sw_writer *w);
+/* The server as the program called it: `named` by the request, else the name that it looked up,
+ * else the numbers; a UNIX socket by its path, whatever the request says. */
+struct sw_bytes sw_talk_called(int fd, struct sw_talk *talk, struct sw_bytes named,
+			       struct sw_writer *w);
 
 void sw_talk_note_address(struct sw_talk *talk, const void *addr, size_t len);
 

@@ -162,15 +162,12 @@ static void add_whole(struct sw_writer *w, enum sw_field_kind kind, struct sw_by
 static void fill_text(struct span *span, const struct sw_begin *begin)
 {
 	const struct sw_request *request = begin->request;
-	struct sw_bytes peer = begin->peer.len ? begin->peer : request->peer;
 	struct sw_writer w = sw_writer(span->text, TEXT_BYTES);
 
-	if (span->record.type == SW_SPAN_EXIT && request->peer.len)
-		peer = request->peer;
 	add_field(&w, SW_FIELD_OPERATION, 0, &request->operation, 1, OPERATION_MAX,
 		  &span->operation_at);
 	span->operation_len = (uint16_t)(w.len - span->operation_at);
-	add_field(&w, SW_FIELD_PEER, 0, &peer, 1, PEER_MAX, &span->peer_at);
+	add_field(&w, SW_FIELD_PEER, 0, &begin->peer, 1, PEER_MAX, &span->peer_at);
 	span->peer_len = (uint16_t)(w.len - span->peer_at);
 	span->carrier_len = span->correlation_len = 0;
 	if (span->record.type == SW_SPAN_ENTRY) {

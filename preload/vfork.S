@@ -30,9 +30,13 @@ vfork:
 	movl	$0, %fs:(%rdx)
 	cmpq	$-4095, %rax
 	jb	1f
-	negl	%eax
-	movq	errno@gottpoff(%rip), %rdx
-	movl	%eax, %fs:(%rdx)
+	pushq	%rax			/* also aligns the stack for the call */
+	.cfi_adjust_cfa_offset 8
+	call	__errno_location@plt
+	popq	%rdx
+	.cfi_adjust_cfa_offset -8
+	negl	%edx
+	movl	%edx, (%rax)
 	movq	$-1, %rax
 1:	ret
 	.cfi_endproc
@@ -58,11 +62,19 @@ vfork:
 	str	wzr, [x9]
 	cmn	x0, #4095
 	b.lo	1f
+	stp	x29, x30, [sp, #-32]!
+	.cfi_adjust_cfa_offset 32
+	.cfi_rel_offset x29, 0
+	.cfi_rel_offset x30, 8
 	neg	w0, w0
-	mrs	x9, tpidr_el0
-	adrp	x10, :gottprel:errno
-	ldr	x10, [x10, :gottprel_lo12:errno]
-	str	w0, [x9, x10]
+	str	w0, [sp, #16]
+	bl	__errno_location
+	ldr	w1, [sp, #16]
+	str	w1, [x0]
+	ldp	x29, x30, [sp], #32
+	.cfi_adjust_cfa_offset -32
+	.cfi_restore x29
+	.cfi_restore x30
 	mov	x0, #-1
 1:	ret
 	.cfi_endproc
