@@ -2,7 +2,7 @@
  * The JSON mapping of protobuf; see json.h.
  *
  * One walk over a descriptor serves every message that we shall ever have, and shows exactly what
- * pack would send: the rules for leaving a field out are those of protobuf-c's packer. Names, 64
+ * the wire would: the rules for leaving a field out are those of protobuf-c's packer. Names, 64
  * bit numbers as text, enumerators by name and base64 are the mapping's. Maps, Any and the other
  * well-known types have no case: SkyWalking's agent messages have none.
  *

@@ -8,9 +8,11 @@
 
 #include "preload/config.h"
 #include "preload/sys.h"
+#include "proto/object.h"
 #include "reporter/reporter.h"
+#include "reporter/say.h"
 
-#define PROPERTIES_MAX 16
+#define PROPERTIES_MAX 64
 
 /* Python programs export it, or their libpython does. The text is static; no GIL is needed. */
 static const char *python_version(void)
@@ -20,21 +22,21 @@ static const char *python_version(void)
 	return version ? version() : NULL;
 }
 
-static size_t list_properties(struct sw_property *property, char *pid, size_t pid_room,
-			      char *version, size_t version_room)
+static size_t list_properties(struct sw_property *property)
 {
 	static struct utsname host;
+	static char pid[24], version[32];
 	const char *python = python_version();
 	size_t n = 0;
 
 	uname(&host);
-	snprintf(pid, pid_room, "%ld", sw_sys(getpid));
+	snprintf(pid, sizeof(pid), "%ld", sw_sys(getpid));
 	property[n++] = (struct sw_property){"language", python ? "python" : "c"};
 	property[n++] = (struct sw_property){"OS Name", host.sysname};
 	property[n++] = (struct sw_property){"Process No.", pid};
 	property[n++] = (struct sw_property){"hostname", host.nodename};
 	if (python) {
-		snprintf(version, version_room, "%.*s", (int)strcspn(python, " "), python);
+		snprintf(version, sizeof(version), "%.*s", (int)strcspn(python, " "), python);
 		property[n++] = (struct sw_property){"python_version", version};
 	}
 	if (sw_config.space[0])
@@ -42,16 +44,43 @@ static size_t list_properties(struct sw_property *property, char *pid, size_t pi
 	return n;
 }
 
+/* Those of the key, after ours. `store` keeps their texts. */
+static size_t list_extra(struct sw_property *property, size_t room, struct sw_buffer *store)
+{
+	static bool said;
+	const char *at, *end;
+	size_t n = 0;
+
+	if (!sw_config.instance_properties[0])
+		return 0;
+	if (!sw_json_object(sw_bytes_text(sw_config.instance_properties), store)) {
+		if (!said)
+			sw_say(SW_LEVEL_WARNING, "SW_AGENT_INSTANCE_PROPERTIES_JSON is not a flat "
+						 "JSON object; it is ignored");
+		said = true;
+		return 0;
+	}
+	end = (const char *)store->at + store->len;
+	for (at = (const char *)store->at; at < end && n < room; n++) {
+		property[n].key = at;
+		property[n].value = at + strlen(at) + 1;
+		at = property[n].value + strlen(property[n].value) + 1;
+	}
+	return n;
+}
+
 static void add_properties(struct sw_agent *agent)
 {
 	struct sw_property property[PROPERTIES_MAX];
-	char pid[24], version[32];
-	size_t count = list_properties(property, pid, sizeof(pid), version, sizeof(version));
+	struct sw_buffer store = {NULL, 0, 0, false};
+	size_t count = list_properties(property);
 
+	count += list_extra(property + count, PROPERTIES_MAX - count, &store);
 	agent->message.len = 0;
 	if (sw_encode_properties(agent->encoder, agent->transport->format, &agent->sender, property,
 				 count, &agent->message))
 		sw_reporter_add(agent, SW_BATCH_PROPERTIES);
+	sw_buffer_free(&store);
 }
 
 static void add_ping(struct sw_agent *agent)
