@@ -9,6 +9,7 @@
 #include "hooks/flow.h"
 
 #include "hooks/context.h"
+#include "hooks/shy.h"
 #include "hooks/talk.h"
 #include "hooks/trace.h"
 #include "preload/config.h"
@@ -123,13 +124,14 @@ static void show_oldest(struct sw_talk *talk)
 	atomic_store(&talk->oldest, talk->count ? talk->open[talk->first] : 0);
 }
 
-static bool open_push(struct sw_talk *talk, sw_ref span)
+/* There is room: the caller has looked. */
+static void open_push(struct sw_talk *talk, sw_ref span, bool bears)
 {
-	if (talk->count == SW_TALK_OPEN)
-		return false;
-	talk->open[(talk->first + talk->count++) % SW_TALK_OPEN] = span;
+	unsigned at = (talk->first + talk->count++) % SW_TALK_OPEN;
+
+	talk->open[at] = span;
+	talk->injected = (uint16_t)((talk->injected & ~(1u << at)) | (unsigned)bears << at);
 	show_oldest(talk);
-	return true;
 }
 
 static void open_pop(struct sw_guest *g, struct sw_talk *talk, bool whole)
@@ -220,13 +222,9 @@ static sw_ref begin_exit(struct flow_sink *s, const struct sw_request *request)
 	struct sw_talk *talk = s->talk;
 	sw_ref exit = talk->exit;
 
-	if (talk->prepared) {
-		talk->exit = 0;
-		sw_inject_drop(talk, false);
-	} else {
+	if (!talk->prepared)
 		exit = talk->skip_exit ? 0 : begin_unprepared(s, request);
-		sw_inject_drop(talk, false);
-	}
+	sw_inject_drop(talk, false);
 	return exit;
 }
 
@@ -234,6 +232,7 @@ static void on_request(struct sw_sink *sink, const struct sw_request *request)
 {
 	struct flow_sink *s = (struct flow_sink *)sink;
 	bool serves = s->talk->role == SW_ROLE_SERVER;
+	bool bears = s->talk->bears;
 	sw_ref span;
 
 	if (s->talk->count == SW_TALK_OPEN) {
@@ -241,7 +240,7 @@ static void on_request(struct sw_sink *sink, const struct sw_request *request)
 		return;
 	}
 	span = serves ? begin_entry(s, request) : begin_exit(s, request);
-	open_push(s->talk, span);
+	open_push(s->talk, span, bears);
 	if (serves)
 		sw_context_serves(s->g, s->fd, talk_ref(s->talk));
 }
@@ -255,8 +254,13 @@ static void on_response(struct sw_sink *sink, const struct sw_response *response
 {
 	struct flow_sink *s = (struct flow_sink *)sink;
 
-	if (s->talk->count)
-		sw_trace_answer(s->talk->open[s->talk->first], response);
+	struct sw_talk *talk = s->talk;
+
+	if (!talk->count)
+		return;
+	sw_trace_answer(talk->open[talk->first], response);
+	if (talk->role == SW_ROLE_CLIENT)
+		sw_shy_answered(talk, talk->injected >> talk->first & 1, response->status);
 }
 
 static void on_response_end(struct sw_sink *sink, bool whole)

@@ -10,6 +10,7 @@
 
 #include "hooks/context.h"
 #include "hooks/filter.h"
+#include "hooks/shy.h"
 #include "hooks/talk.h"
 #include "hooks/trace.h"
 #include "preload/config.h"
@@ -58,7 +59,7 @@ void sw_inject_drop(struct sw_talk *talk, bool forget)
 	talk->lines = talk->lines_len = talk->lines_sent = 0;
 	talk->exit = 0;
 	talk->injection = SW_INJECT_UNDECIDED;
-	talk->prepared = talk->replacing = talk->skip_exit = false;
+	talk->prepared = talk->replacing = talk->skip_exit = talk->bears = false;
 }
 
 /* ---- look ---- */
@@ -177,7 +178,7 @@ static sw_ref begin_exit(struct sw_guest *g, int fd, struct sw_talk *talk, struc
 static bool lines_fit(const struct sw_talk *talk, const struct look *look)
 {
 	return look->seam.head_len + talk->lines_len <= sw_config.head_budget &&
-	       sw_filter_peer(look->request.peer);
+	       sw_filter_peer(look->request.peer) && sw_shy_allows(talk);
 }
 
 /* Writes the text for this head and remembers the Exit. False: the head goes as it is. */
@@ -197,6 +198,7 @@ static bool decide(struct sw_guest *g, int fd, struct sw_talk *talk, struct look
 	if (w.cut || w.len == 0 || !lines_fit(talk, look))
 		return false;
 	talk->injection = SW_INJECT_PENDING;
+	talk->bears = true;
 	return true;
 }
 

@@ -50,10 +50,12 @@ struct sw_talk {
 	/* Open spans, oldest first; 0 stands for a request that is not traced. */
 	uint8_t first, count;
 	sw_ref open[SW_TALK_OPEN];
+	uint16_t injected; /* bit i: the request of open[i] bore our lines */
 
 	uint8_t injection; /* enum sw_injection */
 	bool replacing;	   /* the program's own sw8 lines are left out */
 	bool skip_exit;	   /* the head that is on its way gets no Exit */
+	bool bears;	   /* the head that is on its way bears our lines */
 	bool prepared;	   /* `exit` (which may be 0) was begun before the head was fed */
 	uint32_t lines;	   /* index + 1 in sw_pool_heads of the text and the vector */
 	uint32_t lines_len, lines_sent;

@@ -262,14 +262,20 @@ static bool make_agent(struct sw_agent *a)
 	return true;
 }
 
-static void say_disarmed(void)
+/* What the guest half found out and cannot say itself. Each once. */
+static void say_findings(void)
 {
-	static bool said;
+	static bool disarmed, shy;
 
-	if (!said && sw_disarmed_by()) {
-		said = true;
+	if (!disarmed && sw_disarmed_by()) {
+		disarmed = true;
 		sw_say(SW_LEVEL_WARNING, "an internal check failed (%s); nothing more is observed",
 		       sw_disarmed_by());
+	}
+	if (!shy && sw_counter_read(SW_COUNTER_PEER_SHY)) {
+		shy = true;
+		sw_say(SW_LEVEL_WARNING, "a server refuses request heads that carry sw8 and gets no "
+					 "more of them (SW_AGENT_INJECT_IGNORE_PEERS)");
 	}
 }
 
@@ -280,7 +286,7 @@ static void run(struct sw_agent *a)
 	while (!atomic_load(&shared.leave)) {
 		busy = turn(a, false) > 0;
 		answer_flush(a);
-		say_disarmed();
+		say_findings();
 		nap(a, busy);
 	}
 	turn(a, true); /* what the fork would cut in two leaves before it */
