@@ -53,13 +53,11 @@ static bool ant_stars(struct ant *a, size_t p, size_t t, int depth)
 
 static bool ant_from(struct ant *a, size_t p, size_t t, int depth)
 {
-	if (depth > 8)
+	if (a->steps == 0 || a->steps-- == 0 || depth > 8)
 		return false;
 	for (; p < a->pattern.len; p++, t++) {
 		uint8_t c = a->pattern.at[p];
 
-		if (a->steps == 0 || a->steps-- == 0)
-			return false;
 		if (c == '*')
 			return ant_stars(a, p, t, depth);
 		if (t >= a->text.len || (c == '?' ? a->text.at[t] == '/' : a->text.at[t] != c))
@@ -133,13 +131,23 @@ bool sw_filter_sample(uint64_t now_ns)
 	return true;
 }
 
+/* Without the port; the brackets of an IPv6 address belong to it. */
+static struct sw_bytes host_of(struct sw_bytes peer)
+{
+	if (peer.len && peer.at[0] == '[')
+		return sw_bytes_slice(peer, 0, sw_bytes_find(peer, ']') + 1);
+	return sw_bytes_slice(peer, 0, sw_bytes_find(peer, ':'));
+}
+
 static bool peer_matches(struct sw_bytes peer, struct sw_bytes rule)
 {
-	struct sw_bytes host = sw_bytes_slice(peer, 0, sw_bytes_find(peer, ':'));
+	struct sw_bytes host = host_of(peer), tail;
 
-	if (sw_bytes_starts(rule, SW_BYTES("*.")))
-		return sw_bytes_ends(host, sw_bytes_from(rule, 1));
-	return sw_bytes_equal_nocase(rule, peer) || sw_bytes_equal_nocase(rule, host);
+	if (!sw_bytes_starts(rule, SW_BYTES("*.")))
+		return sw_bytes_equal_nocase(rule, peer) || sw_bytes_equal_nocase(rule, host);
+	tail = sw_bytes_from(rule, 1); /* with its dot: the bare domain is no subdomain */
+	return host.len > tail.len &&
+	       sw_bytes_equal_nocase(sw_bytes_from(host, host.len - tail.len), tail);
 }
 
 bool sw_filter_peer(struct sw_bytes peer)

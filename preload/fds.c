@@ -65,7 +65,7 @@ static long dup_high(int fd)
 
 	sw_sys(prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
 	top = limit.rlim_cur < HIGHEST ? (long)limit.rlim_cur : HIGHEST;
-	for (long want = top - 1; want > fd; want--) {
+	for (long want = top - 1; want > STDERR_FILENO; want--) {
 		long got = sw_sys(fcntl, fd, F_DUPFD_CLOEXEC, want);
 
 		if (got >= 0 && got < top)
