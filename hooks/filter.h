@@ -14,5 +14,5 @@ bool sw_filter_sample(uint64_t now_ns);
 bool sw_filter_peer(struct sw_bytes peer);
 
 /* Ant pattern: `?` one character, `*` within one path element, `**` any depth; whole text. Bounded
- * work: gives up (no match) after a fixed number of steps. Pure. */
+ * work: at most 8 runs of stars, and no match after a fixed number of steps. Pure. */
 bool sw_filter_ant(struct sw_bytes pattern, struct sw_bytes text);

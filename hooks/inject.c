@@ -245,8 +245,10 @@ static bool wanted(struct sw_guest *g, int fd, struct sw_talk *talk, const struc
 	if (!out->plain || (out->flags & FLAGS_REFUSED) || !reachable(look, out) ||
 	    !same_socket(fd, talk))
 		return refuse(talk);
-	injects = answer == SW_CARRY_TAKEN ? decide_carried(g, fd, talk, look)
-					   : decide(g, fd, talk, look, sw_context_request(g));
+	/* a lone sw8-correlation is another agent's too: ours would be the second one */
+	injects = answer == SW_CARRY_TAKEN || look->seam.had_count
+			  ? decide_carried(g, fd, talk, look)
+			  : decide(g, fd, talk, look, sw_context_request(g));
 	if (!injects && !talk->skip_exit)
 		sw_count(INJECT_SKIPPED);
 	return injects;
@@ -352,10 +354,12 @@ static void account(struct sw_guest *g, int fd, const struct sw_outgoing *out, s
 
 	if (talk) {
 		talk->lines_sent += (uint32_t)ours;
-		if (talk->lines_sent == talk->lines_len)
+		if (talk->lines_sent == talk->lines_len) {
 			talk->injection = SW_INJECT_DONE;
-		else
+			sw_count(INJECTED);
+		} else {
 			sw_count(INJECT_PARTIAL);
+		}
 		sw_talk_let_go(talk);
 	}
 	sw_flow_bytes(g, fd, SW_OUT, out->iov, out->count, (ssize_t)program);

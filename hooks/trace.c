@@ -58,7 +58,6 @@ static _Atomic uint32_t *carrier_hashes;
 
 static struct {
 	char service[NAME64_MAX], instance[NAME64_MAX];
-	_Atomic bool ready;
 } names64;
 
 static sw_ref ref_of(uint64_t state, uint32_t index)
@@ -408,10 +407,9 @@ static void make_names(void)
 	struct sw_writer service = sw_writer(names64.service, NAME64_MAX - 1);
 	struct sw_writer instance = sw_writer(names64.instance, NAME64_MAX - 1);
 
-	memset(&names64, 0, sizeof(names64.service) + sizeof(names64.instance));
+	memset(&names64, 0, sizeof(names64));
 	sw_write_base64(&service, sw_bytes_text(sw_process_service()));
 	sw_write_base64(&instance, sw_bytes_text(sw_process_instance()));
-	atomic_store(&names64.ready, true);
 }
 
 static void write_sw8(struct sw_writer *w, const struct span *exit, const struct span *context)
@@ -450,8 +448,6 @@ void sw_trace_carrier(sw_ref ref, struct sw_writer *w)
 	exit = hold(ref);
 	if (!exit)
 		return;
-	if (!atomic_load(&names64.ready))
-		make_names();
 	context = exit->entry ? hold(exit->entry) : exit;
 	if (context)
 		write_sw8(w, exit, context);
@@ -575,6 +571,7 @@ static bool trace_start(void)
 	_Static_assert(TEXT_BYTES > 3000, "room for a whole carrier and the usual texts");
 	_Static_assert(sizeof(struct sw_record_span) + TEXT_BYTES <= SW_RECORD_MAX,
 		       "a span fits a record");
+	make_names();
 	carrier_hashes = sw_sys_map(sizeof(*carrier_hashes) * limit);
 	return carrier_hashes && sw_pool_map(&spans, SPAN_BYTES, limit);
 }
@@ -584,7 +581,7 @@ static void trace_fork_child(void)
 {
 	uint32_t used = sw_pool_used(&spans);
 
-	atomic_store(&names64.ready, false);
+	make_names();
 	for (uint32_t i = 0; i < used; i++) {
 		struct span *span = sw_pool_item(&spans, i);
 		uint64_t state = atomic_load(&span->state);

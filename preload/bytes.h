@@ -54,13 +54,15 @@ static inline bool sw_bytes_equal(struct sw_bytes a, struct sw_bytes b)
 
 static inline bool sw_bytes_starts(struct sw_bytes b, struct sw_bytes prefix)
 {
-	return b.len >= prefix.len && memcmp(b.at, prefix.at, prefix.len) == 0;
+	return b.len >= prefix.len &&
+	       (prefix.len == 0 || memcmp(b.at, prefix.at, prefix.len) == 0);
 }
 
 static inline bool sw_bytes_ends(struct sw_bytes b, struct sw_bytes suffix)
 {
 	return b.len >= suffix.len &&
-	       memcmp(b.at + b.len - suffix.len, suffix.at, suffix.len) == 0;
+	       (suffix.len == 0 ||
+		memcmp(b.at + b.len - suffix.len, suffix.at, suffix.len) == 0);
 }
 
 /* Position of the first `c`, or the length when there is none. */

@@ -3,13 +3,23 @@
 
 static const char alphabet[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+static int value_of(uint8_t c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A';
+	if (c >= 'a' && c <= 'z')
+		return c - 'a' + 26;
+	if (c >= '0' && c <= '9')
+		return c - '0' + 52;
+	return c == '+' ? 62 : c == '/' ? 63 : -1;
+}
+
 static bool is_base64(struct sw_bytes text)
 {
+	for (int pad = 0; pad < 2 && text.len && text.at[text.len - 1] == '='; pad++)
+		text.len--;
 	for (size_t i = 0; i < text.len; i++) {
-		uint8_t c = text.at[i];
-
-		if (!(c >= 'A' && c <= 'Z') && !(c >= 'a' && c <= 'z') && !(c >= '0' && c <= '9') &&
-		    c != '+' && c != '/' && c != '=')
+		if (value_of(text.at[i]) < 0)
 			return false;
 	}
 	return text.len > 0;
@@ -73,17 +83,6 @@ void sw_write_base64(struct sw_writer *w, struct sw_bytes in)
 		quad[3] = (uint8_t)(n > 2 ? alphabet[v & 63] : '=');
 		sw_write(w, sw_bytes(quad, 4));
 	}
-}
-
-static int value_of(uint8_t c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
 }
 
 bool sw_read_base64(struct sw_bytes text, struct sw_writer *ret_bytes)

@@ -119,17 +119,19 @@ static bool parse_number(struct sw_bytes value, uint64_t *ret_number)
 	return true;
 }
 
+/* Names are separated by commas, other spellings of one by bars. */
 static bool parse_choice(struct sw_bytes value, const char *names, int *ret_choice)
 {
 	struct sw_bytes rest = sw_bytes_text(names);
 
-	for (int i = 0; rest.len; i++) {
-		size_t end = sw_bytes_find(rest, ',');
+	for (int i = 0; rest.len;) {
+		size_t end = SW_MIN(sw_bytes_find(rest, ','), sw_bytes_find(rest, '|'));
 
 		if (sw_bytes_equal_nocase(value, sw_bytes_slice(rest, 0, end))) {
 			*ret_choice = i;
 			return true;
 		}
+		i += end < rest.len && rest.at[end] == ',';
 		rest = sw_bytes_from(rest, end + 1);
 	}
 	return false;
@@ -154,7 +156,7 @@ static void set_text(const struct key *key, struct sw_bytes value, void *field)
 	if (copy)
 		*(const char **)field = copy;
 	else
-		complain(key, value, "a shorter text");
+		complain(key, SW_BYTES("(not shown)"), "a text short enough");
 }
 
 static void set(const struct key *key, struct sw_bytes value, struct sw_config *config)
@@ -201,14 +203,19 @@ static const struct key *find_alias(struct sw_bytes name)
 static void read_pass(char *const *environment, struct sw_config *config,
 		      const struct key *(*look)(struct sw_bytes name))
 {
-	for (; *environment; environment++) {
+	size_t count = 0;
+
+	while (environment[count])
+		count++;
+	/* From the end, so that the first of two wins, as with getenv. */
+	while (count--) {
 		struct sw_bytes line;
 		const struct key *key;
 		size_t eq;
 
-		if (strncmp(*environment, "SW_", 3) != 0)
+		if (strncmp(environment[count], "SW_", 3) != 0)
 			continue;
-		line = sw_bytes_text(*environment);
+		line = sw_bytes_text(environment[count]);
 		eq = sw_bytes_find(line, '=');
 		key = look(sw_bytes_slice(line, 0, eq));
 		if (key && eq < line.len)
@@ -225,4 +232,6 @@ void sw_config_read(char *const *environment, struct sw_config *ret_config)
 		return;
 	read_pass(environment, ret_config, find_alias);
 	read_pass(environment, ret_config, find);
+	if (strcmp(ret_config->cli_debug, "True") == 0)
+		ret_config->log_level = SW_LEVEL_DEBUG;
 }

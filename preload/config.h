@@ -17,6 +17,7 @@ enum sw_level {
 	SW_LEVEL_INFO,
 	SW_LEVEL_WARNING,
 	SW_LEVEL_ERROR,
+	SW_LEVEL_CRITICAL,
 	SW_LEVEL_OFF,
 };
 
@@ -46,7 +47,7 @@ extern struct sw_config sw_config;
 /* A value that was refused, for the one warning. */
 struct sw_config_complaint {
 	const char *env;   /* name of the variable */
-	const char *value; /* as given, cut at 64 bytes */
+	const char *value; /* as given, cut at 64 bytes; texts are not shown, they may be secrets */
 	const char *want;  /* what it should have been */
 };
 

@@ -47,14 +47,15 @@ bool sw_fd_swap(int fd, uint32_t entry, uint32_t *ret_old)
 	return true;
 }
 
-static void list_replace(int from, int to)
+static bool list_replace(int from, int to)
 {
 	for (int i = 0; i < OURS_MAX; i++) {
 		int expected = from + 1;
 
 		if (atomic_compare_exchange_strong(&ours[i], &expected, to + 1))
-			return;
+			return true;
 	}
+	return false;
 }
 
 /* fcntl(F_DUPFD_CLOEXEC) gives the lowest free number from a bound on, so look downwards. */
@@ -80,10 +81,12 @@ static bool mark_ours(int fd)
 {
 	uint32_t old;
 
-	if (!sw_fd_swap(fd, SW_FD_OURS, &old))
+	if (!list_replace(-1, fd))
 		return false;
-	list_replace(-1, fd);
-	return true;
+	if (sw_fd_swap(fd, SW_FD_OURS, &old))
+		return true;
+	list_replace(fd, -1);
+	return false;
 }
 
 int sw_fd_adopt(int fd)
@@ -91,8 +94,9 @@ int sw_fd_adopt(int fd)
 	long high = dup_high(fd);
 
 	if (high < 0)
-		return mark_ours(fd) ? fd : -EMFILE; /* all above are taken: stay */
-	sw_sys(close, fd);
+		high = fd; /* all others are taken: stay */
+	else
+		sw_sys(close, fd);
 	if (!mark_ours((int)high)) {
 		sw_sys(close, high);
 		return -EMFILE;

@@ -36,19 +36,6 @@ static void draw_seed(void)
 		       (uint64_t)sw_sys(getpid) << 40;
 }
 
-static bool process_start(void)
-{
-	_Atomic uint64_t *page = sw_sys_map(4096);
-
-	if (!page || sw_sys(madvise, page, 4096, MADV_WIPEONFORK))
-		return false; /* before Linux 4.14 */
-	draw_seed();
-	atomic_store(page, 1);
-	mark = page;
-	atomic_store(&sw_process_mark, page);
-	return true;
-}
-
 struct sw_id sw_process_id_next(void)
 {
 	uint64_t n = atomic_fetch_add_explicit(&counter, 1, memory_order_relaxed);
@@ -73,12 +60,31 @@ static struct sw_bytes program_name(void)
 	return path.len ? path : SW_BYTES("unknown");
 }
 
-const char *sw_process_service(void)
+/* OAP's limit may fall inside a UTF-8 character: then the whole character goes. */
+static size_t whole_characters(const char *text, size_t len)
+{
+	size_t at = len;
+
+	while (at && len - at < 4 && ((uint8_t)text[at - 1] & 0xc0) == 0x80)
+		at--;
+	if (at && ((uint8_t)text[at - 1] & 0xc0) == 0xc0) {
+		uint8_t lead = (uint8_t)text[at - 1];
+		size_t need = lead >= 0xf0 ? 4 : lead >= 0xe0 ? 3 : 2;
+
+		return len - at + 1 < need ? at - 1 : len;
+	}
+	return len;
+}
+
+static void end_text(char *text, const struct sw_writer *w)
+{
+	text[w->cut ? whole_characters(text, w->len) : w->len] = 0;
+}
+
+static void make_service(void)
 {
 	struct sw_writer w = sw_writer(service, NAME_MAX_BYTES);
 
-	if (service[0])
-		return service;
 	if (sw_config.service_name[0])
 		sw_write(&w, sw_bytes_text(sw_config.service_name));
 	else
@@ -87,32 +93,48 @@ const char *sw_process_service(void)
 		sw_write(&w, SW_BYTES("|"));
 		sw_write(&w, sw_bytes_text(sw_config.space));
 	}
-	return service;
+	end_text(service, &w);
 }
 
-static void write_instance_base(struct sw_writer *w)
+static void make_instance(void)
 {
-	if (sw_config.instance_name[0]) {
-		sw_write(w, sw_bytes_text(sw_config.instance_name));
-	} else {
-		uint64_t random[2] = {seed, sw_clock_ns(CLOCK_REALTIME)};
+	struct sw_writer w = sw_writer(instance_base, NAME_MAX_BYTES);
+	uint64_t random[2] = {seed, sw_clock_ns(CLOCK_REALTIME)};
 
+	if (sw_config.instance_name[0]) {
+		sw_write(&w, sw_bytes_text(sw_config.instance_name));
+	} else {
 		sw_sys(getrandom, random, sizeof(random), GRND_NONBLOCK);
-		sw_write_hex(w, random[0]);
-		sw_write_hex(w, random[1]);
+		sw_write_hex(&w, random[0]);
+		sw_write_hex(&w, random[1]);
 	}
+	end_text(instance_base, &w);
+	memcpy(instance, instance_base, sizeof(instance));
+}
+
+const char *sw_process_service(void)
+{
+	return service;
 }
 
 const char *sw_process_instance(void)
 {
-	struct sw_writer w = sw_writer(instance_base, NAME_MAX_BYTES);
-
-	if (instance[0])
-		return instance;
-	if (!instance_base[0])
-		write_instance_base(&w);
-	memcpy(instance, instance_base, sizeof(instance));
 	return instance;
+}
+
+static bool process_start(void)
+{
+	_Atomic uint64_t *page = sw_sys_map(4096);
+
+	if (!page || sw_sys(madvise, page, 4096, MADV_WIPEONFORK))
+		return false; /* before Linux 4.14 */
+	draw_seed();
+	make_service();
+	make_instance();
+	atomic_store(page, 1);
+	mark = page;
+	atomic_store(&sw_process_mark, page);
+	return true;
 }
 
 /* Suffix replaced, not stacked, and never cut: the base gives way. */
@@ -122,21 +144,14 @@ static void rename_child(void)
 	struct sw_writer w = sw_writer(suffix, sizeof(suffix));
 	size_t keep;
 
-	sw_process_instance();
 	sw_write(&w, SW_BYTES("-child("));
 	sw_write_number(&w, (uint64_t)sw_sys(getpid));
 	sw_write(&w, SW_BYTES(")"));
-	keep = SW_MIN(strlen(instance_base), NAME_MAX_BYTES - w.len);
+	keep = whole_characters(instance_base,
+				SW_MIN(strlen(instance_base), NAME_MAX_BYTES - w.len));
 	memset(instance, 0, sizeof(instance));
 	memcpy(instance, instance_base, keep);
 	memcpy(instance + keep, suffix, w.len);
-}
-
-/* The name of the parent must exist before the child derives its own from it. */
-static void process_fork_prepare(void)
-{
-	if (mark)
-		sw_process_instance();
 }
 
 static void process_fork_parent(void)
@@ -158,7 +173,6 @@ static void process_fork_child(void)
 const struct sw_module sw_module_process = {
 	.name = "process",
 	.start = process_start,
-	.fork_prepare = process_fork_prepare,
 	.fork_parent = process_fork_parent,
 	.fork_child = process_fork_child,
 };

@@ -36,7 +36,7 @@ extern _Atomic bool sw_process_serves;
 /* How often this process image has forked or been forked; spans remember it. */
 extern _Atomic uint32_t sw_process_forks;
 
-/* Service and instance names, made when first asked, at most 70 bytes each (OAP's limit).
- * Instance changes in a child: "-child(PID)" replaces any such suffix. Texts are static. */
+/* Service and instance names, at most 70 bytes each (OAP's limit); static, empty before start.
+ * Instance changes in a child: "-child(PID)" replaces any such suffix. */
 const char *sw_process_service(void);
 const char *sw_process_instance(void);

@@ -3,7 +3,8 @@
  *
  * Each ring is a power of two of bytes with a head (written by whoever holds the lock) and a tail
  * (written by the reporter). A record never wraps: a filler record leads back to the start. The
- * lock word is the address of the holder's struct sw_guest, which is unique among living threads.
+ * lock word is the holder's thread id: unique among living threads, and asked of the kernel when the
+ * holder seems to be gone.
  */
 #include "preload/ring.h"
 
@@ -19,13 +20,12 @@
 #define STUCK_TICKS 3
 
 struct ring {
-	_Atomic uintptr_t lock; /* 0: nobody writes */
-	_Atomic int tid;	/* of the holder */
+	_Atomic int lock;      /* thread id of the writer, 0: nobody writes */
 	_Atomic uint64_t head;	/* released after the record is whole; pairs with drain_ring */
 	_Atomic uint64_t tail;	/* released after the record is read; pairs with reserve */
 	uint8_t *data;
 	/* The reporter's own: how long the same writer has been seen inside. */
-	uintptr_t seen_lock;
+	int seen_lock;
 	uint64_t seen_head;
 	unsigned seen_ticks;
 } __attribute__((aligned(128)));
@@ -53,28 +53,12 @@ static bool ring_start(void)
 
 static bool try_lock(struct sw_guest *g, struct ring *ring)
 {
-	uintptr_t free = 0;
+	int free = 0;
 
-	if (atomic_compare_exchange_strong(&ring->lock, &free, (uintptr_t)g)) {
-		atomic_store_explicit(&ring->tid, sw_guest_tid(g), memory_order_relaxed);
-		return true;
-	}
 	/* The guard says that we are not inside, so a lock in our name was left by a long jump,
-	 * or by a dead thread whose TLS block we were given. Nothing of it was published. */
-	return free == (uintptr_t)g;
-}
-
-static struct ring *lock_some(struct sw_guest *g)
-{
-	for (uint32_t i = 0; i < RINGS_MAX; i++) {
-		uint32_t at = (g->ring + i) % RINGS_MAX;
-
-		if (try_lock(g, &rings[at])) {
-			g->ring = at;
-			return &rings[at];
-		}
-	}
-	return NULL;
+	 * or by a dead thread whose id we were given. Nothing of it was published. */
+	return atomic_compare_exchange_strong(&ring->lock, &free, sw_guest_tid(g)) ||
+	       free == sw_guest_tid(g);
 }
 
 /* Room for `size` contiguous bytes, or NULL. Writes a filler when the end is too near. */
@@ -111,32 +95,48 @@ static void consider_kick(struct sw_guest *g, uint64_t used)
 	}
 }
 
+static void write_record(struct ring *ring, uint8_t *room, uint64_t at,
+			 const struct sw_record *head, size_t head_len, struct sw_bytes text)
+{
+	memcpy(room, head, head_len);
+	if (text.len)
+		memcpy(room + head_len, text.at, text.len);
+	atomic_store_explicit(&ring->head, at + head->size, memory_order_release);
+}
+
+/* Into this ring, if nobody writes to it and there is room. */
+static bool put_into(struct sw_guest *g, struct ring *ring, const struct sw_record *head,
+		     size_t head_len, struct sw_bytes text)
+{
+	uint64_t at, used;
+	uint8_t *room;
+
+	if (!try_lock(g, ring))
+		return false;
+	at = atomic_load_explicit(&ring->head, memory_order_relaxed);
+	room = reserve(ring, &at, head->size);
+	if (room)
+		write_record(ring, room, at, head, head_len, text);
+	used = at + head->size - atomic_load_explicit(&ring->tail, memory_order_relaxed);
+	atomic_exchange(&ring->lock, 0);
+	consider_kick(g, used);
+	return room != NULL;
+}
+
 bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text)
 {
-	struct ring *ring = ring_size ? lock_some(g) : NULL;
-	uint64_t at, used = 0;
-	uint8_t *room = NULL;
-
 	head->size = (uint32_t)((head_len + text.len + 7) & ~7ul);
-	if (ring && SW_CHECK(head->size <= SW_RECORD_MAX)) {
-		at = atomic_load_explicit(&ring->head, memory_order_relaxed);
-		room = reserve(ring, &at, head->size);
+	for (uint32_t i = 0; ring_size && SW_CHECK(head->size <= SW_RECORD_MAX) && i < RINGS_MAX; i++) {
+		uint32_t at = (g->ring + i) % RINGS_MAX;
+
+		if (put_into(g, &rings[at], head, head_len, text)) {
+			g->ring = at;
+			sw_count(RECORDS);
+			return true;
+		}
 	}
-	if (room) {
-		memcpy(room, head, head_len);
-		if (text.len)
-			memcpy(room + head_len, text.at, text.len);
-		used = at + head->size - atomic_load_explicit(&ring->tail, memory_order_relaxed);
-		atomic_store_explicit(&ring->head, at + head->size, memory_order_release);
-		sw_count(RECORDS);
-	} else {
-		sw_count(RING_FULL);
-	}
-	if (ring) {
-		atomic_exchange(&ring->lock, 0);
-		consider_kick(g, used);
-	}
-	return room != NULL;
+	sw_count(RING_FULL);
+	return false;
 }
 
 static unsigned drain_ring(struct ring *ring, void (*take)(void *arg, const struct sw_record *r),
@@ -183,7 +183,7 @@ bool sw_ring_waiting(void)
 
 static void sweep_ring(struct ring *ring)
 {
-	uintptr_t lock = atomic_load(&ring->lock);
+	int lock = atomic_load(&ring->lock);
 	uint64_t head = atomic_load(&ring->head);
 	long pid;
 
@@ -197,7 +197,7 @@ static void sweep_ring(struct ring *ring)
 		return;
 	/* Only a thread that no longer exists: a living one may merely be waiting for a CPU. */
 	pid = sw_sys(getpid);
-	if (sw_sys(tgkill, pid, atomic_load(&ring->tid), 0) == -ESRCH)
+	if (sw_sys(tgkill, pid, lock, 0) == -ESRCH)
 		atomic_compare_exchange_strong(&ring->lock, &lock, 0);
 	ring->seen_ticks = 0;
 }

@@ -285,7 +285,7 @@ static bool pack_number(struct sw_buffer *out, uint32_t id, uint64_t n)
 
 	if (n == 0)
 		return true;
-	at = sw_buffer_room(out, 2 * VARINT_MAX);
+	at = sw_buffer_room(out, 2ul * VARINT_MAX);
 	if (at)
 		out->len = (size_t)(write_varint(write_varint(at, id << 3), n) - out->at);
 	return at;
@@ -298,7 +298,7 @@ static bool pack_text(struct sw_buffer *out, uint32_t id, const char *text)
 
 	if (len == 0)
 		return true;
-	at = sw_buffer_room(out, 2 * VARINT_MAX + len);
+	at = sw_buffer_room(out, 2ul * VARINT_MAX + len);
 	if (!at)
 		return false;
 	at = write_varint(write_varint(at, id << 3 | 2), len);

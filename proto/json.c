@@ -160,6 +160,8 @@ static void add_double(struct sw_buffer *out, double n)
 		add_text(out, "NaN");
 	else if (isinf(n))
 		add_text(out, n < 0 ? "-Infinity" : "Infinity");
+	else if (n == 0 && signbit(n))
+		sw_buffer_add(out, SW_BYTES("-0.0")); /* "-0" is a whole number to some readers */
 	else if (fabs(n) <= WHOLE_MAX && n == (double)(int64_t)n)
 		add_signed(out, (int64_t)n);
 	else
@@ -212,12 +214,22 @@ static size_t size_of(ProtobufCType type)
 	}
 }
 
+/* Sizes that the compiler knows: one load each, and there is one for every field of a message. */
 static union member member_at(const ProtobufCFieldDescriptor *field, const void *at)
 {
-	union member member;
+	union member member = {.bytes = {0, NULL}};
 
-	memset(&member, 0, sizeof(member));
-	memcpy(&member, at, size_of(field->type));
+	switch (size_of(field->type)) {
+	case sizeof(member.u32):
+		memcpy(&member.u32, at, sizeof(member.u32));
+		break;
+	case sizeof(member.u64):
+		memcpy(&member.u64, at, sizeof(member.u64));
+		break;
+	default:
+		memcpy(&member.bytes, at, sizeof(member.bytes));
+		break;
+	}
 	return member;
 }
 

@@ -213,7 +213,7 @@ static void complain(void)
 	const struct sw_config_complaint *c;
 
 	for (unsigned i = 0; (c = sw_config_complaint(i)); i++)
-		sw_say(SW_LEVEL_WARNING, "%s=%s is not %s; the default is used", c->env, c->value,
+		sw_say(SW_LEVEL_WARNING, "%s=%s is not %s; it is ignored", c->env, c->value,
 		       c->want);
 	shared.complained = true;
 }

@@ -6,7 +6,8 @@
 
 #include "preload/sys.h"
 
-static const char *const level_names[] = {"debug", "info", "warning", "error"};
+static const char *const level_names[] = {"debug", "info", "warning", "error",
+					   "critical"};
 
 static bool wanted(enum sw_level level)
 {

@@ -10,8 +10,8 @@
  * are no plain number or differ, both framings at once, codings that we do not know. What is
  * merely odd (no Host, two Hosts, control characters in a value) is not refused.
  *
- * Invariant: a refusal that sw_http1_head_plausible() makes of a beginning, sw_http1_head_read()
- * makes of every head that begins so; else facts would depend on how the bytes were cut.
+ * Invariant: what is refused of a beginning (sw_http1_head_plausible(), begins_request_line()) is
+ * refused of everything that begins so; else facts would depend on how the bytes were cut.
  */
 #include "hooks/parsers/http1_head.h"
 
@@ -101,6 +101,12 @@ bool sw_http1_head_plausible(struct sw_bytes bytes, enum sw_side side)
 	return sw_bytes_starts(bytes, sw_bytes_slice(version, 0, bytes.len));
 }
 
+static bool is_target_start(uint8_t c)
+{
+	/* '[' begins the IPv6 literal of a CONNECT. */
+	return is_alpha(c) || is_digit(c) || c == '/' || c == '*' || c == '[';
+}
+
 static bool read_version(struct sw_bytes b, bool *ret_old)
 {
 	if (!sw_bytes_equal(b, SW_BYTES("HTTP/1.0")) && !sw_bytes_equal(b, SW_BYTES("HTTP/1.1")))
@@ -119,8 +125,8 @@ static bool read_request_line(struct sw_bytes line, struct sw_http1_head *head)
 
 	head->method = sw_bytes_slice(line, 0, first);
 	head->target = sw_bytes_slice(rest, 0, second);
-	return head->method.len <= METHOD_MAX && is_token(head->method) &&
-	       is_visible(head->target) &&
+	return head->method.len <= METHOD_MAX && is_token(head->method) && head->target.len &&
+	       is_target_start(head->target.at[0]) && is_visible(head->target) &&
 	       sw_http1_head_target(head->method, head->target, &target) &&
 	       read_version(sw_bytes_from(rest, second + 1), &head->old);
 }
@@ -327,12 +333,6 @@ bool sw_http1_head_target(struct sw_bytes method, struct sw_bytes target,
 	}
 	*ret_target = found;
 	return true;
-}
-
-static bool is_target_start(uint8_t c)
-{
-	/* '[' begins the IPv6 literal of a CONNECT. */
-	return is_alpha(c) || is_digit(c) || c == '/' || c == '*' || c == '[';
 }
 
 /* Could a request line begin with this, which has no line end yet? */

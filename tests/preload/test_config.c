@@ -1,0 +1,295 @@
+/* The table of keys: defaults, each type's good and bad values, other names, limits. */
+#include "preload/config.h"
+
+#include <criterion/criterion.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define READ(config, ...) read_lines((const char *const[]){__VA_ARGS__, NULL}, (config))
+
+static void read_lines(const char *const *lines, struct sw_config *ret_config)
+{
+	sw_config_read((char *const *)(uintptr_t)lines, ret_config); /* environ is not const */
+}
+
+static const char default_suffixes[] =
+	".jpg,.jpeg,.js,.css,.png,.bmp,.gif,.ico,.mp3,.mp4,.html,.svg";
+
+static void assert_complaint(unsigned i, const char *env, const char *value)
+{
+	const struct sw_config_complaint *complaint = sw_config_complaint(i);
+
+	cr_assert_not_null(complaint, "no complaint %u of %s", i, env);
+	cr_assert_str_eq(complaint->env, env);
+	cr_assert_str_eq(complaint->value, value);
+	cr_assert(complaint->want && complaint->want[0]);
+}
+
+static void assert_defaults(const struct sw_config *config)
+{
+#define IS_DEFAULT_flag(field, value) cr_assert_eq(config->field, value, #field);
+#define IS_DEFAULT_number(field, value) cr_assert_eq(config->field, value, #field);
+#define IS_DEFAULT_choice(field, value) cr_assert_eq(config->field, (int)value, #field);
+#define IS_DEFAULT_text(field, value) cr_assert_str_eq(config->field, value, #field);
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, field, env, value, least, most, doc) IS_DEFAULT_##type(field, value)
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+}
+
+Test(config, before_it_is_read)
+{
+	assert_defaults(&sw_config);
+}
+
+Test(config, empty_environment)
+{
+	struct sw_config config;
+
+	memset(&config, 0xff, sizeof(config));
+	sw_config_read((char *const[]){NULL}, &config);
+	assert_defaults(&config);
+	cr_assert_null(sw_config_complaint(0));
+	memset(&config, 0xff, sizeof(config));
+	sw_config_read(NULL, &config);
+	assert_defaults(&config);
+}
+
+Test(config, other_variables_mean_nothing)
+{
+	struct sw_config config;
+
+	READ(&config, "PATH=/bin", "SW_=1", "SW_AGENT_NAMES=a", "SW_AGENT_NAM=a",
+	     "XSW_AGENT_NAME=a", "SW_AGENT_NAME", "", "=", "SW_AGENT_ENABLE ", "sw_agent_name=a");
+	assert_defaults(&config);
+	cr_assert_null(sw_config_complaint(0));
+}
+
+Test(config, flags)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_ENABLE=false");
+	cr_assert_not(config.enable);
+	READ(&config, "SW_AGENT_ENABLE=FALSE");
+	cr_assert_not(config.enable);
+	READ(&config, "SW_AGENT_ENABLE=True", "SW_AGENT_FORCE_TLS=TRUE");
+	cr_assert(config.enable);
+	cr_assert(config.force_tls);
+	cr_assert_null(sw_config_complaint(0));
+	READ(&config, "SW_AGENT_ENABLE=no", "SW_AGENT_FORCE_TLS=1",
+	     "SW_AGENT_ASYNCIO_ENHANCEMENT=");
+	assert_defaults(&config);
+	assert_complaint(0, "SW_AGENT_ASYNCIO_ENHANCEMENT", "");
+	assert_complaint(1, "SW_AGENT_FORCE_TLS", "1");
+	assert_complaint(2, "SW_AGENT_ENABLE", "no");
+	cr_assert_null(sw_config_complaint(3));
+}
+
+Test(config, numbers)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=1", "SW_AGENT_EXIT_FLUSH_TIMEOUT=0",
+	     "SW_AGENT_CONNECTION_MAX=1048576", "SW_AGENT_QUEUE_TIMEOUT=007");
+	cr_assert_eq(config.heartbeat_s, 1);
+	cr_assert_eq(config.exit_flush_ms, 0);
+	cr_assert_eq(config.connections_max, 1048576);
+	cr_assert_eq(config.queue_timeout_s, 7);
+	cr_assert_null(sw_config_complaint(0));
+}
+
+Test(config, bad_numbers_leave_the_default)
+{
+	static const char *const bad[] = {
+		"",
+		"-1",
+		"+5",
+		"5 ",
+		" 5",
+		"5s",
+		"0x10",
+		"1e3",
+		"1.0",
+		"five",
+		"0",
+		"61",
+		"1000000000000000000000000000000",
+		"18446744073709551617",
+	};
+
+	for (size_t i = 0; i < SW_COUNT_OF(bad); i++) {
+		struct sw_config config;
+		char line[128] = "SW_AGENT_QUEUE_TIMEOUT=";
+
+		strcat(line, bad[i]);
+		READ(&config, line);
+		assert_defaults(&config);
+		assert_complaint(0, "SW_AGENT_QUEUE_TIMEOUT", bad[i]);
+		cr_assert_null(sw_config_complaint(1));
+	}
+}
+
+Test(config, choices)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_PROTOCOL=file", "SW_AGENT_LOGGING_LEVEL=WARNING");
+	cr_assert_eq(config.protocol, SW_PROTOCOL_FILE);
+	cr_assert_eq(config.log_level, SW_LEVEL_WARNING);
+	READ(&config, "SW_AGENT_PROTOCOL=gRPC", "SW_AGENT_LOGGING_LEVEL=OFF");
+	cr_assert_eq(config.protocol, SW_PROTOCOL_GRPC);
+	cr_assert_eq(config.log_level, SW_LEVEL_OFF);
+	cr_assert_null(sw_config_complaint(0));
+	READ(&config, "SW_AGENT_PROTOCOL=fil", "SW_AGENT_LOGGING_LEVEL=debug,info",
+	     "SW_AGENT_NAME=a");
+	cr_assert_eq(config.protocol, SW_PROTOCOL_GRPC);
+	cr_assert_eq(config.log_level, SW_LEVEL_INFO);
+	assert_complaint(0, "SW_AGENT_LOGGING_LEVEL", "debug,info");
+	assert_complaint(1, "SW_AGENT_PROTOCOL", "fil");
+	READ(&config, "SW_AGENT_LOGGING_LEVEL=warn");
+	cr_assert_eq(config.log_level, SW_LEVEL_WARNING);
+	READ(&config, "SW_AGENT_LOGGING_LEVEL=CRITICAL");
+	cr_assert_eq(config.log_level, SW_LEVEL_CRITICAL);
+	READ(&config, "SW_AGENT_PROTOCOL=");
+	assert_complaint(0, "SW_AGENT_PROTOCOL", "");
+}
+
+Test(config, texts_are_copies_kept_as_given)
+{
+	char name[] = "SW_AGENT_NAME= a=b, c ";
+	struct sw_config config;
+
+	READ(&config, name, "SW_AGENT_IGNORE_SUFFIX=");
+	memset(name, 'x', sizeof(name) - 1);
+	cr_assert_str_eq(config.service_name, " a=b, c ");
+	cr_assert_str_eq(config.ignore_suffix, "", "empty is not the default");
+	cr_assert_null(sw_config_complaint(0));
+}
+
+Test(config, texts_have_a_longest)
+{
+	char line[] = "SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE=0123456789abcdef";
+	char longer[] = "SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE=0123456789abcdefg";
+	struct sw_config config;
+
+	READ(&config, line);
+	cr_assert_str_eq(config.propagate, "0123456789abcdef");
+	READ(&config, longer);
+	assert_defaults(&config);
+	assert_complaint(0, "SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE", "(not shown)");
+}
+
+Test(config, a_complaint_cuts_the_value)
+{
+	char line[400] = "SW_AGENT_QUEUE_TIMEOUT=";
+	struct sw_config config;
+
+	memset(line + strlen(line), '7', 300);
+	READ(&config, line);
+	cr_assert_eq(strlen(sw_config_complaint(0)->value), 64);
+}
+
+Test(config, other_names)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_SAMPLE=5", "SW_AGENT_SPAN_LIMIT=9",
+	     "SW_PLUGIN_DJANGO_COLLECT_HTTP_PARAMS=true");
+	cr_assert_eq(config.sample_per_3s, 5);
+	cr_assert_eq(config.span_limit, 9);
+	cr_assert(config.collect_params);
+	READ(&config, "SW_SAMPLE_N_PER_3_SECS=6", "SW_AGENT_SAMPLE=5");
+	cr_assert_eq(config.sample_per_3s, 6, "the key itself wins");
+	READ(&config, "SW_AGENT_SAMPLE=5", "SW_SAMPLE_N_PER_3_SECS=6");
+	cr_assert_eq(config.sample_per_3s, 6, "the key itself wins, whatever the order");
+}
+
+Test(config, every_alias_leads_to_a_key)
+{
+	static const char *const lines[] = {
+#define SW_ALIAS(alias, env) alias "=\x01",
+#define SW_KEY(type, field, env, value, least, most, doc)
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+	};
+
+	for (size_t i = 0; i < SW_COUNT_OF(lines); i++) {
+		struct sw_config config;
+		char line[128];
+
+		strcpy(line, lines[i]);
+		READ(&config, line);
+		cr_assert(sw_config_complaint(0) ||
+				  memcmp(&config, &sw_config, sizeof(config)) != 0,
+			  "%s is read by nobody", lines[i]);
+	}
+}
+
+/* All keys at their longest at once: nothing may be refused for want of room. */
+Test(config, everything_at_its_longest)
+{
+	static const struct {
+		const char *env;
+		size_t most;
+	} texts[] = {
+#define LONGEST_flag(env, most)
+#define LONGEST_number(env, most)
+#define LONGEST_choice(env, most)
+#define LONGEST_text(env, most) {env, most},
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, field, env, value, least, most, doc) LONGEST_##type(env, most)
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+	};
+	char *environment[SW_COUNT_OF(texts) + 1] = {NULL};
+	struct sw_config config;
+
+	for (size_t i = 0; i < SW_COUNT_OF(texts); i++) {
+		size_t len = strlen(texts[i].env);
+
+		environment[i] = calloc(1, len + texts[i].most + 2);
+		memcpy(environment[i], texts[i].env, len);
+		environment[i][len] = '=';
+		memset(environment[i] + len + 1, 'x', texts[i].most);
+	}
+	sw_config_read(environment, &config);
+	cr_assert_null(sw_config_complaint(0));
+	cr_assert_eq(strlen(config.instance_properties), 2048);
+	cr_assert_eq(strlen(config.service_name), 128);
+	for (size_t i = 0; i < SW_COUNT_OF(texts); i++)
+		free(environment[i]);
+}
+
+Test(config, complaints_are_bounded)
+{
+	static const char *environment[1001];
+	struct sw_config config;
+	unsigned count = 0;
+
+	for (int i = 0; i < 1000; i++)
+		environment[i] =
+			"SW_AGENT_QUEUE_TIMEOUT=a bad value that takes up some room in the store";
+	read_lines(environment, &config);
+	while (sw_config_complaint(count))
+		count++;
+	cr_assert_leq(count, 8);
+	assert_defaults(&config);
+}
+
+Test(config, a_second_read_begins_afresh)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_PROTOCOL=x", "SW_AGENT_NAME=first", "SW_AGENT_ENABLE=false");
+	READ(&config, "SW_AGENT_IGNORE_SUFFIX=.x");
+	cr_assert_null(sw_config_complaint(0));
+	cr_assert_str_eq(config.service_name, "");
+	cr_assert_str_eq(config.ignore_suffix, ".x");
+	cr_assert(config.enable);
+	READ(&config, "A=b");
+	cr_assert_str_eq(config.ignore_suffix, default_suffixes);
+}
