@@ -147,7 +147,8 @@ static bool segments_due(const struct sw_agent *a)
 	       a->now_ns - a->batch_since_ns >= sw_config.queue_timeout_s * 1000000000u - TICK_NS;
 }
 
-static void send_due(struct sw_agent *a, bool all)
+/* quiet: no record came for a tick, so waiting longer would fill no batch. */
+static void send_due(struct sw_agent *a, bool all, bool quiet)
 {
 	if (a->retry_ns && a->now_ns < a->retry_ns && !all)
 		return;
@@ -155,7 +156,7 @@ static void send_due(struct sw_agent *a, bool all)
 	/* properties first: a collector should know who speaks */
 	send_batch(a, &a->batch[SW_BATCH_PROPERTIES]);
 	send_batch(a, &a->batch[SW_BATCH_PING]);
-	if (all || segments_due(a))
+	if (all || quiet || segments_due(a))
 		send_batch(a, &a->batch[SW_BATCH_SEGMENT]);
 }
 
@@ -169,7 +170,7 @@ static unsigned turn(struct sw_agent *a, bool all)
 	sw_ring_sweep();
 	sw_assembler_expire(a->assembler, a->now_ns, all);
 	sw_management_tick(a);
-	send_due(a, all);
+	send_due(a, all, records == 0);
 	atomic_store(&shared.holding,
 		     a->batch[SW_BATCH_SEGMENT].count > 0 || sw_assembler_waiting(a->assembler));
 	return records;
