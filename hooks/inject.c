@@ -26,6 +26,9 @@
 /* With these the bytes may leave in another order, later, or on a socket that is not connected. */
 #define FLAGS_REFUSED (MSG_OOB | MSG_ZEROCOPY | MSG_FASTOPEN)
 
+/* The kernel took bytes of ours and none of the program's. */
+#define OURS_ONLY (-2)
+
 /* A stretch of the call: `len` bytes of the program's to send or to leave out, or all of ours. */
 enum piece_kind { PIECE_PROGRAM, PIECE_LEFT_OUT, PIECE_OURS };
 
@@ -105,6 +108,14 @@ static enum sw_carry ask(struct sw_talk *talk, struct look *look)
 					   &look->seam);
 }
 
+/* What the parser says of the head as far as we have it; finds the parser first, if need be. */
+static enum sw_carry look_once(struct sw_guest *g, struct sw_talk *talk, struct look *look)
+{
+	if (talk->phase == SW_PHASE_SNIFF && !sw_talk_sniff(g, talk, look->head))
+		return SW_CARRY_MORE;
+	return sw_talk_parser(talk)->carry ? ask(talk, look) : SW_CARRY_NO;
+}
+
 /* Most heads lie whole in the first piece: no copy. Otherwise kept and new are put together. */
 static enum sw_carry look_at(struct sw_guest *g, struct sw_talk *talk,
 			     const struct sw_outgoing *out, struct look *look)
@@ -113,16 +124,12 @@ static enum sw_carry look_at(struct sw_guest *g, struct sw_talk *talk,
 
 	look->kept = talk->kept[SW_REQUESTS].len;
 	look->head = sw_bytes(out->iov[0].iov_base, out->iov[0].iov_len);
-	if ((look->kept || look->head.len == 0) && !gather(talk, out, look))
-		return SW_CARRY_NO;
-	if (talk->phase == SW_PHASE_SNIFF && !sw_talk_sniff(g, talk, look->head))
-		return SW_CARRY_MORE;
-	if (!sw_talk_parser(talk)->carry)
-		return SW_CARRY_NO;
-	answer = ask(talk, look);
-	if (answer != SW_CARRY_MORE || look->gathered || out->count == 1)
+	if (!look->kept && look->head.len)
+		answer = look_once(g, talk, look);
+	if (answer != SW_CARRY_MORE || talk->phase == SW_PHASE_DEAF ||
+	    (!look->kept && out->count == 1))
 		return answer;
-	return gather(talk, out, look) ? ask(talk, look) : SW_CARRY_NO;
+	return gather(talk, out, look) ? look_once(g, talk, look) : SW_CARRY_NO;
 }
 
 /* ---- decide ---- */
@@ -381,12 +388,7 @@ static ssize_t send_planned(struct sw_guest *g, int fd, const struct sw_outgoing
 		return sent;
 	translate(plan, (size_t)sent, &program, &ours);
 	account(g, fd, out, program, ours);
-	if (program || plan->program_len == 0)
-		return (ssize_t)program;
-	/* The kernel took of ours only. Nothing of the program's went, so it has to try again: as if
-	 * the buffer were full, or, where that cannot be, as if a signal had come. */
-	errno = would_block(fd, out->flags) ? EAGAIN : EINTR;
-	return -1;
+	return program || plan->program_len == 0 ? (ssize_t)program : OURS_ONLY;
 }
 
 /* Between two requests, or inside a head; bodies and server talks are none of our business. */
@@ -398,7 +400,8 @@ static bool concerns(const struct sw_talk *talk)
 	       sw_talk_parser(talk)->at_border(talk->parser_state);
 }
 
-bool sw_inject_send(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t *ret_result)
+/* One attempt: looks, decides, sends. False: the program's own call is to be made. */
+static bool attempt(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t *ret_result)
 {
 	struct sw_talk *talk = out->count ? sw_talk_hold(g, fd) : NULL;
 	struct look look = {.gathered = 0};
@@ -418,5 +421,26 @@ bool sw_inject_send(struct sw_guest *g, int fd, const struct sw_outgoing *out, s
 	if (!vector)
 		return false;
 	*ret_result = send_planned(g, fd, out, &plan, vector, count);
+	return true;
+}
+
+/*
+ * When the kernel took of our lines only, nothing of the program's went and it has to try again. On
+ * a socket that does not block we try ourselves first, until a byte of the program's goes or the
+ * kernel itself says EAGAIN: who waits for an edge would sleep for ever on an EAGAIN of our making.
+ * On one that blocks a signal came in between, and EINTR is what the program would have seen.
+ */
+bool sw_inject_send(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t *ret_result)
+{
+	for (;;) {
+		if (!attempt(g, fd, out, ret_result))
+			return false;
+		if (*ret_result != OURS_ONLY)
+			return true;
+		if (!would_block(fd, out->flags))
+			break;
+	}
+	errno = EINTR;
+	*ret_result = -1;
 	return true;
 }

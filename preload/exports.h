@@ -25,9 +25,10 @@
  * What it carries is not seen, so the conversation is given up. Async-signal-safe. */
 void sw_refused(int fd);
 
-/* For exports_manual.c: a descriptor that came, went or carried bytes by a raw system call number.
- * `result` is what the kernel said. */
+/* For syscall(2): a descriptor that comes, goes or carries bytes by number. sw_raw_send true: the
+ * bytes went with ours, *ret_result is syscall's; else the call is made and `result` is its. */
 void sw_raw_before(struct sw_guest *g, long number, const long *arg);
+bool sw_raw_send(struct sw_guest *g, long number, const long *arg, long *ret_result);
 void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result);
 
 /* fcntl(F_DUPFD and F_DUPFD_CLOEXEC): `to` is a second number for `fd`. */

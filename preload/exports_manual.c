@@ -200,8 +200,10 @@ EXPORT(long, syscall, (long number, ...))
 	if (!g)
 		return sw_real.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 	sw_raw_before(g, number, arg);
-	result = sw_call(g, syscall, number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	sw_raw_after(g, number, arg, result);
+	if (!sw_raw_send(g, number, arg, &result)) {
+		result = sw_call(g, syscall, number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+		sw_raw_after(g, number, arg, result);
+	}
 	sw_guest_leave(g);
 	return result;
 }

@@ -176,6 +176,17 @@ static unsigned turn(struct sw_agent *a, bool all)
 	return records;
 }
 
+/* For SW_AGENT_LOGGING_LEVEL=debug: the answer to "why do I see no data". */
+static void say_counters(void)
+{
+	for (int i = 0; i < SW_COUNTER_COUNT; i++) {
+		uint64_t n = sw_counter_read((enum sw_counter)i);
+
+		if (n)
+			sw_say(SW_LEVEL_DEBUG, "%s %llu", sw_counter_names[i], (unsigned long long)n);
+	}
+}
+
 static void answer_flush(struct sw_agent *a)
 {
 	uint32_t asked = atomic_load(&shared.asked);
@@ -183,6 +194,7 @@ static void answer_flush(struct sw_agent *a)
 	if (asked == atomic_load(&shared.flushed))
 		return;
 	turn(a, true);
+	say_counters();
 	atomic_store(&shared.flushed, asked);
 	sw_sys_futex_wake(&shared.flushed);
 }

@@ -1,0 +1,130 @@
+/*
+ * What passes by number: syscall(2). Old libuv accepts, closes and, in places, moves bytes so. The
+ * arguments are those of the kernel; results and errno stay syscall's own.
+ */
+#include "hooks/flow.h"
+#include "hooks/inject.h"
+#include "preload/exports.h"
+#include "preload/fds.h"
+#include "preload/sys.h"
+
+#ifndef CLOSE_RANGE_CLOEXEC
+#define CLOSE_RANGE_CLOEXEC (1u << 2)
+#endif
+
+void sw_raw_before(struct sw_guest *g, long number, const long *arg)
+{
+	int fd = (int)arg[0];
+
+	switch (number) {
+	case SYS_close:
+		if (!sw_fd_ours(fd))
+			sw_flow_closed(g, fd);
+		break;
+	case SYS_close_range:
+		if (!(arg[2] & CLOSE_RANGE_CLOEXEC))
+			sw_flow_closed_range(g, (unsigned)arg[0], (unsigned)arg[1]);
+		break;
+	case SYS_connect:
+		if (!sw_fd_known(fd))
+			sw_flow_connected(g, fd, (const void *)arg[1], (size_t)arg[2]);
+		break;
+	default:
+		break;
+	}
+}
+
+/* The bytes of a call as a vector. `one` is storage for the calls that take a buffer. */
+static struct sw_outgoing raw_bytes(long number, const long *arg, struct iovec *one)
+{
+	const struct msghdr *msg = (const void *)arg[1];
+
+	*one = (struct iovec){(void *)arg[1], (size_t)arg[2]};
+	switch (number) {
+	case SYS_writev:
+	case SYS_readv:
+		return (struct sw_outgoing){(const void *)arg[1], (size_t)arg[2], 0, true};
+	case SYS_sendmsg:
+	case SYS_recvmsg:
+		return (struct sw_outgoing){msg->msg_iov, msg->msg_iovlen, (int)arg[2],
+					    !msg->msg_name && !msg->msg_controllen};
+	case SYS_sendto:
+	case SYS_recvfrom:
+		return (struct sw_outgoing){one, 1, (int)arg[3], !arg[4]};
+	default:
+		return (struct sw_outgoing){one, 1, 0, true};
+	}
+}
+
+static bool is_send(long number)
+{
+	return number == SYS_write || number == SYS_writev || number == SYS_sendto ||
+	       number == SYS_sendmsg;
+}
+
+bool sw_raw_send(struct sw_guest *g, long number, const long *arg, long *ret_result)
+{
+	struct sw_outgoing out;
+	struct iovec one;
+	ssize_t result;
+
+	if (!is_send(number))
+		return false;
+	out = raw_bytes(number, arg, &one);
+	if (!sw_inject_send(g, (int)arg[0], &out, &result))
+		return false;
+	*ret_result = result;
+	return true;
+}
+
+static void raw_moved(struct sw_guest *g, long number, const long *arg, ssize_t len)
+{
+	struct iovec one;
+	struct sw_outgoing bytes = raw_bytes(number, arg, &one);
+
+	if (len > 0 && !(bytes.flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB)))
+		sw_flow_bytes(g, (int)arg[0], is_send(number) ? SW_OUT : SW_IN, bytes.iov,
+			      bytes.count, len);
+}
+
+void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result)
+{
+	if (result < 0)
+		return;
+	switch (number) {
+	case SYS_accept:
+	case SYS_accept4:
+		sw_flow_accepted(g, (int)result, NULL, 0);
+		break;
+	case SYS_socket:
+		sw_flow_closed(g, (int)result);
+		break;
+	case SYS_dup:
+#ifdef SYS_dup2
+	case SYS_dup2:
+#endif
+	case SYS_dup3:
+		sw_flow_duplicated(g, (int)arg[0], (int)result);
+		break;
+	case SYS_sendfile:
+		sw_flow_unread(g, (int)arg[0], SW_OUT, result);
+		break;
+	case SYS_read:
+	case SYS_readv:
+	case SYS_recvfrom:
+	case SYS_recvmsg:
+	case SYS_write:
+	case SYS_writev:
+	case SYS_sendto:
+	case SYS_sendmsg:
+		raw_moved(g, number, arg, result);
+		break;
+	case SYS_recvmmsg:
+	case SYS_sendmmsg:
+	case SYS_splice:
+		sw_flow_blind((int)arg[0]);
+		break;
+	default:
+		break;
+	}
+}
