@@ -9,13 +9,14 @@ Environment: SW_LIB, what goes into LD_PRELOAD (default build/libswagent.so).
 
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
-import random
 
 import pytest
 
@@ -77,11 +78,14 @@ class Bench:
 
     def run(self, argv, agent=True, name=None, env=None, input=b"", cwd=None, timeout=60):
         begin = time.monotonic()
-        program = subprocess.Popen([str(a) for a in argv], env=self.env(agent, name, env),
-                                   cwd=cwd or self.tmp, stdin=subprocess.PIPE,
-                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        with tempfile.TemporaryFile() as given:  # a pipe would be read in pieces of any size
+            given.write(input)
+            given.seek(0)
+            program = subprocess.Popen([str(a) for a in argv], env=self.env(agent, name, env),
+                                       cwd=cwd or self.tmp, stdin=given,
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         try:
-            out, err = program.communicate(input, timeout)
+            out, err = program.communicate(timeout=timeout)
         except subprocess.TimeoutExpired:
             stacks = hung(program.pid)
             program.kill()

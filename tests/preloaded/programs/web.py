@@ -9,6 +9,7 @@
 
 import http.client
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -92,4 +93,6 @@ class Server(ThreadingHTTPServer):
     daemon_threads = True
 
 
+if not os.environ.get("DIE"):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
 Server(("127.0.0.1", int(sys.argv[1])), Web).serve_forever()
