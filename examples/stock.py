@@ -4,6 +4,7 @@ An ordinary program; it knows nothing of tracing.
 """
 
 import json
+import signal
 import sys
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -40,4 +41,5 @@ class Stock(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     ThreadingHTTPServer(("127.0.0.1", int(sys.argv[1])), Stock).serve_forever()

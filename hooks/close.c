@@ -41,27 +41,35 @@ void sw_duplicated(struct sw_guest *g, int fd, int to)
 	sw_flow_duplicated(g, fd, to);
 }
 
-int sw_hook_dup2(struct sw_guest *g, int fd, int to)
+int sw_plain_dup2(int fd, int to)
 {
+	struct sw_guest *g = sw_guest_enter();
 	int result;
 
+	if (!g)
+		return sw_real.dup2(fd, to);
 	if (sw_fd_ours(to))
 		sw_fd_move_ours(to);
 	result = sw_call(g, dup2, fd, to);
 	if (result >= 0)
 		sw_flow_duplicated(g, fd, to);
+	sw_guest_leave(g);
 	return result;
 }
 
-int sw_hook_dup3(struct sw_guest *g, int fd, int to, int flags)
+int sw_plain_dup3(int fd, int to, int flags)
 {
+	struct sw_guest *g = sw_guest_enter();
 	int result;
 
+	if (!g)
+		return sw_real.dup3(fd, to, flags);
 	if (sw_fd_ours(to))
 		sw_fd_move_ours(to);
 	result = sw_call(g, dup3, fd, to, flags);
 	if (result >= 0)
 		sw_flow_duplicated(g, fd, to);
+	sw_guest_leave(g);
 	return result;
 }
 

@@ -29,7 +29,7 @@ int sw_hook_connect(struct sw_guest *g, int fd, const void *addr, socklen_t addr
 
 	/* Before the call: bytes may be sent by another thread as soon as it is connected. */
 	if (!sw_fd_known(fd))
-		sw_flow_connected(g, fd, addr, addr_len);
+		sw_flow_connected(g, fd);
 	result = sw_call(g, connect, fd, addr, addr_len);
 	error = errno;
 	if (result < 0 && error != EINPROGRESS && error != EISCONN && error != EALREADY &&
@@ -38,28 +38,19 @@ int sw_hook_connect(struct sw_guest *g, int fd, const void *addr, socklen_t addr
 	return result;
 }
 
-/* addr is what the program asked for, which may be nothing and may have been cut. */
-static void accepted(struct sw_guest *g, int fd, const void *addr, const socklen_t *addr_len,
-		     socklen_t room)
+static int accepted(struct sw_guest *g, int fd)
 {
 	if (fd >= 0)
-		sw_flow_accepted(g, fd, addr, addr && addr_len ? SW_MIN(*addr_len, room) : 0);
+		sw_flow_accepted(g, fd);
+	return fd;
 }
 
 int sw_hook_accept(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len)
 {
-	socklen_t room = addr && addr_len ? *addr_len : 0;
-	int got = sw_call(g, accept, fd, addr, addr_len);
-
-	accepted(g, got, addr, addr_len, room);
-	return got;
+	return accepted(g, sw_call(g, accept, fd, addr, addr_len));
 }
 
 int sw_hook_accept4(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len, int flags)
 {
-	socklen_t room = addr && addr_len ? *addr_len : 0;
-	int got = sw_call(g, accept4, fd, addr, addr_len, flags);
-
-	accepted(g, got, addr, addr_len, room);
-	return got;
+	return accepted(g, sw_call(g, accept4, fd, addr, addr_len, flags));
 }

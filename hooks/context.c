@@ -4,7 +4,8 @@
  * Two signs tell a thread that interleaves requests: it read a head while an earlier one of another
  * connection was still unanswered; or it waits for many descriptors at once (epoll, poll, select)
  * and its connections do not block. The second is known before the first call can be misjudged,
- * and spares the servers that wait only for their listening socket: their connections block. Both
+ * and spares the servers that wait only for their listening socket: their connections block. A
+ * third tells of the whole process: a request was answered by another thread than read it. All
  * are for ever, because a wrong parent is worse than none.
  */
 #include "hooks/context.h"
@@ -28,7 +29,14 @@ void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk)
 	g->talk = talk;
 }
 
+static _Atomic bool handed_over;
+
+void sw_context_handed_over(void)
+{
+	atomic_store_explicit(&handed_over, true, memory_order_relaxed);
+}
+
 sw_ref sw_context_request(struct sw_guest *g)
 {
-	return g->mixed ? 0 : sw_flow_unanswered(g->talk);
+	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed) ? 0 : sw_flow_unanswered(g->talk);
 }

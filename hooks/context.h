@@ -12,5 +12,9 @@
 /* The open Entry, or 0. */
 sw_ref sw_context_request(struct sw_guest *g);
 
+/* A request was answered by another thread than the one that read it: threads of this process hand
+ * requests over, and what a thread read last says nothing of what it works for. */
+void sw_context_handed_over(void);
+
 /* This thread has read a request head from `fd` and now works for `talk`. */
 void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk);

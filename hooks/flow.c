@@ -8,6 +8,9 @@
  */
 #include "hooks/flow.h"
 
+#include <linux/tcp.h>
+#include <sys/ioctl.h>
+
 #include "hooks/context.h"
 #include "hooks/shy.h"
 #include "hooks/talk.h"
@@ -41,7 +44,7 @@ static sw_ref talk_ref(const struct sw_talk *talk)
 {
 	uint64_t index = (uint64_t)((const uint8_t *)talk - talks.items) / talks.item_size;
 
-	return (atomic_load(&talk->lock) >> 1) << 32 | (index + 1);
+	return (atomic_load(&talk->lock) >> 1) << 32 | (index + 1); /* whether held or not */
 }
 
 static struct sw_talk *talk_at(uint32_t entry)
@@ -71,20 +74,52 @@ void sw_talk_let_go(struct sw_talk *talk)
 static void go_deaf(struct sw_guest *g, struct sw_talk *talk, enum sw_counter why);
 static void leave_talk(int fd, struct sw_talk *talk);
 
-struct sw_talk *sw_talk_hold(struct sw_guest *g, int fd)
+struct sw_call_note sw_call_begin(struct sw_guest *g, int fd)
 {
+	struct sw_call_note outer = {g->call_fd, g->call};
 	uint32_t entry = sw_fd_entry(fd);
 	struct sw_talk *talk = talk_at(entry);
 
-	if (!talk || !lock(talk)) {
-		if (talk)
-			atomic_store(&talk->blind, true);
+	g->call_fd = fd;
+	g->call = talk ? talk_ref(talk) : 0;
+	if (talk && sw_fd_entry(fd) != entry) /* it went away while we looked */
+		g->call = 0;
+	return outer;
+}
+
+/* What the descriptor of this call led to before the call; of others, what they lead to now. */
+static sw_ref ref_of(const struct sw_guest *g, int fd)
+{
+	struct sw_talk *talk;
+
+	if (g->call_fd == fd && g->call)
+		return g->call;
+	talk = talk_at(sw_fd_entry(fd));
+	return talk ? talk_ref(talk) : 0;
+}
+
+static struct sw_talk *hold_ref(sw_ref ref)
+{
+	struct sw_talk *talk = ref ? sw_pool_item(&talks, (uint32_t)ref - 1) : NULL;
+
+	if (!talk)
+		return NULL;
+	if (!lock(talk)) {
+		atomic_store(&talk->blind, true);
 		return NULL;
 	}
-	if (sw_fd_entry(fd) != entry) {
-		sw_talk_let_go(talk);
+	if (talk_ref(talk) == ref)
+		return talk;
+	sw_talk_let_go(talk);
+	return NULL;
+}
+
+struct sw_talk *sw_talk_hold(struct sw_guest *g, int fd)
+{
+	struct sw_talk *talk = hold_ref(ref_of(g, fd));
+
+	if (!talk)
 		return NULL;
-	}
 	if (SW_UNLIKELY(atomic_load_explicit(&talk->blind, memory_order_relaxed)) &&
 	    talk->phase != SW_PHASE_DEAF)
 		go_deaf(g, talk, SW_COUNTER_CONNECTION_BLIND);
@@ -134,7 +169,7 @@ static void open_push(struct sw_talk *talk, sw_ref span, bool bears)
 	show_oldest(talk);
 }
 
-static void open_pop(struct sw_guest *g, struct sw_talk *talk, bool whole)
+static void open_pop(struct sw_guest *g, struct sw_talk *talk, enum sw_ending ending)
 {
 	sw_ref span = talk->open[talk->first];
 
@@ -142,7 +177,7 @@ static void open_pop(struct sw_guest *g, struct sw_talk *talk, bool whole)
 		return;
 	talk->first = (uint8_t)((talk->first + 1) % SW_TALK_OPEN);
 	talk->count--;
-	sw_trace_end(g, span, whole);
+	sw_trace_end(g, span, ending);
 	show_oldest(talk);
 }
 
@@ -153,11 +188,11 @@ static void drop_kept(struct sw_talk *talk, enum sw_side side)
 	talk->kept[side].slot = talk->kept[side].len = 0;
 }
 
-/* Nothing more is looked at. Requests without answer end now, in error unless they were whole. */
+/* Nothing more is looked at. What becomes of open requests is not known: nothing is said of them. */
 static void go_deaf(struct sw_guest *g, struct sw_talk *talk, enum sw_counter why)
 {
 	while (talk->count)
-		open_pop(g, talk, false);
+		open_pop(g, talk, SW_ENDING_UNSEEN);
 	drop_kept(talk, SW_REQUESTS);
 	drop_kept(talk, SW_RESPONSES);
 	sw_inject_drop(talk, true);
@@ -174,7 +209,8 @@ struct flow_sink {
 	struct sw_guest *g;
 	struct sw_talk *talk;
 	int fd;
-	bool full; /* more open requests than we follow */
+	bool full;    /* more open requests than we follow */
+	bool closing; /* the end is our closing, not bytes that were seen */
 };
 
 static uint64_t head_began(struct sw_talk *talk)
@@ -241,6 +277,7 @@ static void on_request(struct sw_sink *sink, const struct sw_request *request)
 	}
 	span = serves ? begin_entry(s, request) : begin_exit(s, request);
 	open_push(s->talk, span, bears);
+	s->talk->reader = sw_guest_tid(s->g);
 	if (serves)
 		sw_context_serves(s->g, s->fd, talk_ref(s->talk));
 }
@@ -259,6 +296,8 @@ static void on_response(struct sw_sink *sink, const struct sw_response *response
 	if (!talk->count)
 		return;
 	sw_trace_answer(talk->open[talk->first], response);
+	if (talk->role == SW_ROLE_SERVER && talk->reader != sw_guest_tid(s->g))
+		sw_context_handed_over();
 	if (talk->role == SW_ROLE_CLIENT)
 		sw_shy_answered(talk, talk->injected >> talk->first & 1, response->status);
 }
@@ -267,7 +306,8 @@ static void on_response_end(struct sw_sink *sink, bool whole)
 {
 	struct flow_sink *s = (struct flow_sink *)sink;
 
-	open_pop(s->g, s->talk, whole);
+	open_pop(s->g, s->talk,
+		 !whole ? SW_ENDING_CUT : s->closing ? SW_ENDING_CLOSED : SW_ENDING_WHOLE);
 }
 
 static struct flow_sink flow_sink(struct sw_guest *g, int fd, struct sw_talk *talk)
@@ -380,20 +420,22 @@ void sw_talk_feed(struct sw_guest *g, int fd, struct sw_talk *talk, enum sw_side
 	}
 }
 
+static void free_talk(struct sw_talk *talk, uint32_t index)
+{
+	atomic_store(&talk->lock, (atomic_load(&talk->lock) & ~1ull) + 2);
+	sw_pool_give(&talks, index);
+}
+
 /* A talk that went deaf needs no descriptor entry: the number is as good as unknown. */
 static void leave_talk(int fd, struct sw_talk *talk)
 {
-	uint32_t old;
+	uint32_t index = (uint32_t)talk_ref(talk) - 1;
 
-	if (talk->phase == SW_PHASE_DEAF && talk->fds == 1 && sw_fd_swap(fd, 0, &old)) {
-		uint32_t index = old & SW_FD_INDEX;
-
-		atomic_store(&talk->lock, (atomic_load(&talk->lock) & ~1ull) + 2);
-		if (old & SW_FD_TALK)
-			sw_pool_give(&talks, index);
-		return;
-	}
-	sw_talk_let_go(talk);
+	if (talk->phase == SW_PHASE_DEAF && talk->fds == 1 &&
+	    sw_fd_clear(fd, SW_FD_TALK | index))
+		free_talk(talk, index);
+	else
+		sw_talk_let_go(talk);
 }
 
 static void finish_side(struct sw_guest *g, int fd, struct sw_talk *talk, enum sw_side side)
@@ -413,6 +455,7 @@ void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction,
 	if (total < 0 || (total == 0 && direction == SW_OUT) || !(talk = sw_talk_hold(g, fd)))
 		return;
 	side = sw_talk_side(talk, direction);
+	talk->passed[direction] += (size_t)total;
 	if (total == 0)
 		finish_side(g, fd, talk, side);
 	for (size_t i = 0; i < count && total > 0; i++) {
@@ -434,6 +477,7 @@ void sw_flow_unread(struct sw_guest *g, int fd, enum sw_direction direction, ssi
 	if (total <= 0 || !(talk = sw_talk_hold(g, fd)))
 		return;
 	side = sw_talk_side(talk, direction);
+	talk->passed[direction] += (size_t)total;
 	s = flow_sink(g, fd, talk);
 	if (talk->phase != SW_PHASE_FEED || talk->kept[side].len ||
 	    !sw_talk_parser(talk)->skip(talk->parser_state, side, (uint64_t)total, &s.sink))
@@ -453,14 +497,34 @@ void sw_flow_ended(struct sw_guest *g, int fd, enum sw_direction direction)
 
 /* ---- beginning and end ---- */
 
+/*
+ * Did everything that passed on this socket pass through us? stdio on a descriptor, io_uring and raw
+ * system calls are unseen; the kernel's own counts tell (TCP alone; Linux 4.19).
+ */
+static bool saw_everything(int fd, const struct sw_talk *talk)
+{
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	int unread = 0;
+
+	if (sw_sys(getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+	    len < offsetof(struct tcp_info, tcpi_bytes_retrans) + sizeof(uint64_t) ||
+	    sw_sys(ioctl, fd, FIONREAD, &unread) != 0)
+		return false;
+	/* the other end's FIN counts as a byte received */
+	return info.tcpi_bytes_sent - info.tcpi_bytes_retrans <= talk->passed[SW_OUT] &&
+	       info.tcpi_bytes_received <= talk->passed[SW_IN] + (uint64_t)unread + 1;
+}
+
 static void end_talk(struct sw_guest *g, int fd, struct sw_talk *talk)
 {
-	if (talk->phase == SW_PHASE_FEED) {
-		finish_side(g, fd, talk, SW_RESPONSES);
+	struct flow_sink s = flow_sink(g, fd, talk);
+
+	s.closing = true;
+	if (talk->phase == SW_PHASE_FEED && (!talk->count || saw_everything(fd, talk)))
+		sw_talk_parser(talk)->finish(talk->parser_state, SW_RESPONSES, &s.sink);
+	if (talk->phase != SW_PHASE_DEAF)
 		go_deaf(g, talk, SW_COUNTER_COUNT);
-	} else if (talk->phase == SW_PHASE_SNIFF) {
-		go_deaf(g, talk, SW_COUNTER_COUNT);
-	}
 }
 
 /* One descriptor less leads to the talk behind `entry`. */
@@ -480,8 +544,7 @@ static void leave_entry(struct sw_guest *g, int fd, uint32_t entry)
 		return;
 	}
 	end_talk(g, fd, talk);
-	atomic_store(&talk->lock, (atomic_load(&talk->lock) & ~1ull) + 2);
-	sw_pool_give(&talks, entry & SW_FD_INDEX);
+	free_talk(talk, entry & SW_FD_INDEX);
 }
 
 void sw_flow_closed(struct sw_guest *g, int fd)
@@ -520,21 +583,24 @@ void sw_flow_duplicated(struct sw_guest *g, int fd, int to)
 	sw_talk_let_go(talk);
 }
 
-void sw_talk_note_address(struct sw_talk *talk, const void *addr, size_t len)
+/* Asked from the kernel, not read from the program's call: that memory may not be readable. */
+void sw_talk_find_address(int fd, struct sw_talk *talk)
 {
-	const struct sockaddr_in *in = addr;
-	const struct sockaddr_in6 *in6 = addr;
+	union {
+		struct sockaddr_in in;
+		struct sockaddr_in6 in6;
+	} addr = {.in = {.sin_family = AF_UNSPEC}};
+	socklen_t len = sizeof(addr);
 
-	talk->family = AF_UNSPEC;
-	if (!addr || len < sizeof(sa_family_t))
+	if (talk->family != AF_UNSPEC || sw_sys(getpeername, fd, &addr, &len))
 		return;
-	talk->family = (uint8_t)in->sin_family;
-	if (in->sin_family == AF_INET && len >= sizeof(*in)) {
-		talk->port = ntohs(in->sin_port);
-		memcpy(talk->address, &in->sin_addr, 4);
-	} else if (in->sin_family == AF_INET6 && len >= sizeof(*in6)) {
-		talk->port = ntohs(in6->sin6_port);
-		memcpy(talk->address, &in6->sin6_addr, 16);
+	talk->family = (uint8_t)addr.in.sin_family;
+	if (talk->family == AF_INET) {
+		talk->port = ntohs(addr.in.sin_port);
+		memcpy(talk->address, &addr.in.sin_addr, 4);
+	} else if (talk->family == AF_INET6) {
+		talk->port = ntohs(addr.in6.sin6_port);
+		memcpy(talk->address, &addr.in6.sin6_addr, 16);
 	}
 }
 
@@ -546,7 +612,7 @@ static bool is_stream(int fd)
 	return sw_sys(getsockopt, fd, SOL_SOCKET, SO_TYPE, &type, &len) == 0 && type == SOCK_STREAM;
 }
 
-static void begin_talk(struct sw_guest *g, int fd, enum sw_role role, const void *addr, size_t len)
+static void begin_talk(struct sw_guest *g, int fd, enum sw_role role)
 {
 	socklen_t cookie_len = sizeof(uint64_t);
 	struct sw_talk *talk;
@@ -565,25 +631,24 @@ static void begin_talk(struct sw_guest *g, int fd, enum sw_role role, const void
 	memset((uint8_t *)talk + sizeof(talk->lock), 0, sizeof(*talk) - sizeof(talk->lock));
 	talk->role = (uint8_t)role;
 	talk->fds = 1;
-	sw_talk_note_address(talk, addr, len);
 	if (role == SW_ROLE_CLIENT)
 		sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &talk->cookie, &cookie_len);
 	if (!sw_fd_swap(fd, SW_FD_TALK | (uint32_t)index, &old))
 		sw_pool_give(&talks, (uint32_t)index);
 }
 
-void sw_flow_accepted(struct sw_guest *g, int fd, const void *addr, size_t addr_len)
+void sw_flow_accepted(struct sw_guest *g, int fd)
 {
-	begin_talk(g, fd, SW_ROLE_SERVER, addr, addr_len);
+	begin_talk(g, fd, SW_ROLE_SERVER);
 	if (!atomic_load_explicit(&sw_process_serves, memory_order_relaxed)) {
 		atomic_store(&sw_process_serves, true);
 		g->kick = true;
 	}
 }
 
-void sw_flow_connected(struct sw_guest *g, int fd, const void *addr, size_t addr_len)
+void sw_flow_connected(struct sw_guest *g, int fd)
 {
-	begin_talk(g, fd, SW_ROLE_CLIENT, addr, addr_len);
+	begin_talk(g, fd, SW_ROLE_CLIENT);
 }
 
 void sw_refused(int fd)

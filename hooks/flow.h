@@ -17,9 +17,9 @@ enum sw_role { SW_ROLE_SERVER, SW_ROLE_CLIENT };
 
 enum sw_direction { SW_IN, SW_OUT };
 
-/* A new conversation on `fd`. addr may be NULL (unknown). Starts the agent when it is the first. */
-void sw_flow_accepted(struct sw_guest *g, int fd, const void *addr, size_t addr_len);
-void sw_flow_connected(struct sw_guest *g, int fd, const void *addr, size_t addr_len);
+/* A new conversation on `fd`. Starts the agent when it is the first. */
+void sw_flow_accepted(struct sw_guest *g, int fd);
+void sw_flow_connected(struct sw_guest *g, int fd);
 
 /* The number means something new from now on; what it meant ends. */
 void sw_flow_closed(struct sw_guest *g, int fd);

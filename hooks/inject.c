@@ -8,6 +8,8 @@
  */
 #include "hooks/inject.h"
 
+#include <limits.h>
+
 #include "hooks/context.h"
 #include "hooks/filter.h"
 #include "hooks/shy.h"
@@ -66,6 +68,19 @@ void sw_inject_drop(struct sw_talk *talk, bool forget)
 }
 
 /* ---- look ---- */
+
+/* Memory that the kernel has not checked yet: what is plainly wrong is left to it. */
+static bool plausible(const struct sw_outgoing *out)
+{
+	if (!out->count || out->count > VECTOR_MAX || (uintptr_t)out->iov < SW_PAGE)
+		return false;
+	for (size_t i = 0; i < out->count; i++) {
+		if (out->iov[i].iov_len &&
+		    ((uintptr_t)out->iov[i].iov_base < SW_PAGE || out->iov[i].iov_len > SSIZE_MAX))
+			return false;
+	}
+	return true;
+}
 
 static size_t total_len(const struct sw_outgoing *out)
 {
@@ -359,17 +374,53 @@ static void account(struct sw_guest *g, int fd, const struct sw_outgoing *out, s
 {
 	struct sw_talk *talk = sw_talk_hold(g, fd);
 
-	if (talk) {
+	if (talk && talk->injection == SW_INJECT_PENDING &&
+	    SW_CHECK(ours <= talk->lines_len - talk->lines_sent)) {
 		talk->lines_sent += (uint32_t)ours;
+		talk->passed[SW_OUT] += ours;
 		if (talk->lines_sent == talk->lines_len) {
 			talk->injection = SW_INJECT_DONE;
 			sw_count(INJECTED);
 		} else {
 			sw_count(INJECT_PARTIAL);
 		}
-		sw_talk_let_go(talk);
 	}
+	if (talk)
+		sw_talk_let_go(talk);
 	sw_flow_bytes(g, fd, SW_OUT, out->iov, out->count, (ssize_t)program);
+}
+
+void sw_inject_failed(struct sw_guest *g, int fd)
+{
+	struct sw_talk *talk = sw_talk_hold(g, fd);
+
+	if (!talk)
+		return;
+	if (talk->role == SW_ROLE_CLIENT && !talk->kept[SW_REQUESTS].len && !talk->lines_sent)
+		sw_inject_drop(talk, true);
+	sw_talk_let_go(talk);
+}
+
+/*
+ * The call is over: its buffer goes back to the talk, or to the pool when the talk has ended or gone
+ * deaf meanwhile. What was decided for a head of which nothing went is undone: the program may send
+ * another one next.
+ */
+static void flight_over(struct sw_guest *g, int fd, uint32_t lines, ssize_t sent)
+{
+	struct sw_talk *talk = sw_talk_hold(g, fd);
+	bool ours = talk && talk->injection == SW_INJECT_FLYING;
+
+	if (ours) {
+		talk->injection = SW_INJECT_PENDING;
+		talk->lines = lines;
+		if (sent <= 0 && !talk->kept[SW_REQUESTS].len && !talk->lines_sent)
+			sw_inject_drop(talk, true);
+	} else {
+		sw_pool_give(&sw_pool_heads, lines - 1);
+	}
+	if (talk)
+		sw_talk_let_go(talk);
 }
 
 static bool would_block(int fd, int flags)
@@ -378,12 +429,14 @@ static bool would_block(int fd, int flags)
 }
 
 static ssize_t send_planned(struct sw_guest *g, int fd, const struct sw_outgoing *out,
-			    const struct plan *plan, struct iovec *vector, size_t count)
+			    const struct plan *plan, uint32_t lines, size_t count)
 {
+	struct iovec *vector = (struct iovec *)sw_head_at(lines);
 	struct msghdr msg = {.msg_iov = vector, .msg_iovlen = count};
 	size_t program = 0, ours = 0;
 	ssize_t sent = sw_call(g, sendmsg, fd, &msg, out->flags);
 
+	flight_over(g, fd, lines, sent);
 	if (sent < 0)
 		return sent;
 	translate(plan, (size_t)sent, &program, &ours);
@@ -394,33 +447,59 @@ static ssize_t send_planned(struct sw_guest *g, int fd, const struct sw_outgoing
 /* Between two requests, or inside a head; bodies and server talks are none of our business. */
 static bool concerns(const struct sw_talk *talk)
 {
-	if (talk->no_carry || talk->injection == SW_INJECT_DONE)
+	if (talk->no_carry || talk->injection >= SW_INJECT_FLYING)
 		return false;
 	return talk->phase == SW_PHASE_SNIFF || talk->kept[SW_REQUESTS].len ||
 	       sw_talk_parser(talk)->at_border(talk->parser_state);
 }
 
-/* One attempt: looks, decides, sends. False: the program's own call is to be made. */
-static bool attempt(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t *ret_result)
+/* Some of our lines are gone already: the rest goes first, then the program's bytes as they are. No
+ * look is needed, and nothing may stop it: half a line would be taken for the program's. */
+static bool half_gone(const struct sw_talk *talk)
 {
-	struct sw_talk *talk = out->count ? sw_talk_hold(g, fd) : NULL;
+	return talk->injection == SW_INJECT_PENDING && talk->lines_sent > 0;
+}
+
+/* A vector for the call, in the talk's buffer, which is the call's from now on; 0: none. */
+static uint32_t prepare(struct sw_guest *g, int fd, struct sw_talk *talk,
+			const struct sw_outgoing *out, struct plan *plan, size_t *ret_count)
+{
 	struct look look = {.gathered = 0};
-	struct iovec *vector = NULL;
+	uint32_t lines = 0;
+
+	if (half_gone(talk))
+		look.kept = look.seam.at = talk->kept[SW_REQUESTS].len;
+	if (half_gone(talk) || (concerns(talk) && wanted(g, fd, talk, out, &look))) {
+		make_plan(talk, &look, out, plan);
+		lines = talk->lines;
+		*ret_count = fill_vector(talk, out, plan, (struct iovec *)sw_head_at(lines));
+		talk->lines = 0;
+		talk->injection = SW_INJECT_FLYING;
+	}
+	look_done(&look);
+	return lines;
+}
+
+/* One attempt: looks, decides, sends. False: the program's own call is to be made. */
+static bool attempt(struct sw_guest *g, int fd, const struct sw_outgoing *all, ssize_t *ret_result)
+{
+	struct sw_outgoing out = *all;
+	struct sw_talk *talk = plausible(all) ? sw_talk_hold(g, fd) : NULL;
 	struct plan plan;
+	uint32_t lines = 0;
 	size_t count = 0;
 
 	if (!talk)
 		return false;
-	if (talk->role == SW_ROLE_CLIENT && concerns(talk) && wanted(g, fd, talk, out, &look)) {
-		make_plan(talk, &look, out, &plan);
-		vector = (struct iovec *)sw_head_at(talk->lines);
-		count = fill_vector(talk, out, &plan, vector);
+	if (talk->role == SW_ROLE_CLIENT) {
+		if (half_gone(talk)) /* taking a part is the kernel's right */
+			out.count = SW_MIN(out.count, VECTOR_MAX - VECTOR_SPARE);
+		lines = prepare(g, fd, talk, &out, &plan, &count);
 	}
-	look_done(&look);
 	sw_talk_let_go(talk);
-	if (!vector)
+	if (!lines)
 		return false;
-	*ret_result = send_planned(g, fd, out, &plan, vector, count);
+	*ret_result = send_planned(g, fd, &out, &plan, lines, count);
 	return true;
 }
 

@@ -23,3 +23,6 @@ struct sw_outgoing {
  * nothing was done; the caller makes the program's own call and reports it to the flow.
  */
 bool sw_inject_send(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t *ret_result);
+
+/* The program's own call failed: what was begun for a head of which nothing went is undone. */
+void sw_inject_failed(struct sw_guest *g, int fd);

@@ -40,6 +40,46 @@ pid_t sw_plain__Fork(void)
 	return forked(sw_real._Fork);
 }
 
+/* libc forks inside, past our hook; the child is recognised by its wiped mark. */
+int sw_plain_daemon(int nochdir, int noclose)
+{
+	int result;
+
+	if (!sw_guest_hidden())
+		sw_modules_fork_prepare();
+	result = sw_real.daemon(nochdir, noclose);
+	if (!sw_guest_hidden()) {
+		sw_modules_forked();
+		sw_modules_fork_parent();
+	}
+	return result;
+}
+
+/* EINVAL in a process of several threads, for some flags: ours must not be the second. */
+int sw_plain_unshare(int flags)
+{
+	int result;
+
+	if (sw_guest_hidden())
+		return sw_real.unshare(flags);
+	sw_modules_fork_prepare();
+	result = sw_real.unshare(flags);
+	sw_modules_fork_parent();
+	return result;
+}
+
+int sw_plain_setns(int fd, int type)
+{
+	int result;
+
+	if (sw_guest_hidden())
+		return sw_real.setns(fd, type);
+	sw_modules_fork_prepare();
+	result = sw_real.setns(fd, type);
+	sw_modules_fork_parent();
+	return result;
+}
+
 /* ---- exec ---- */
 
 int sw_plain_execve(const char *path, char *const argv[], char *const envp[])
@@ -126,7 +166,7 @@ static bool is_fatal(int signal)
 static void signals_itself(bool itself, int signal)
 {
 	if (itself && !sw_guest_hidden() && is_fatal(signal))
-		sw_leaving_exit();
+		sw_leaving_now();
 }
 
 int sw_plain_raise(int signal)

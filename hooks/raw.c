@@ -8,9 +8,30 @@
 #include "preload/fds.h"
 #include "preload/sys.h"
 
-#ifndef CLOSE_RANGE_CLOEXEC
-#define CLOSE_RANGE_CLOEXEC (1u << 2)
+bool sw_raw_instead(long number, const long *arg, long *ret_result)
+{
+	switch (number) {
+	case SYS_close:
+		if (!sw_fd_ours((int)arg[0]) || sw_guest_hidden())
+			return false;
+		errno = EBADF;
+		*ret_result = -1;
+		return true;
+	case SYS_close_range:
+		*ret_result = sw_plain_close_range((unsigned)arg[0], (unsigned)arg[1], (int)arg[2]);
+		return true;
+#ifdef SYS_dup2
+	case SYS_dup2:
+		*ret_result = sw_plain_dup2((int)arg[0], (int)arg[1]);
+		return true;
 #endif
+	case SYS_dup3:
+		*ret_result = sw_plain_dup3((int)arg[0], (int)arg[1], (int)arg[2]);
+		return true;
+	default:
+		return false;
+	}
+}
 
 void sw_raw_before(struct sw_guest *g, long number, const long *arg)
 {
@@ -18,16 +39,11 @@ void sw_raw_before(struct sw_guest *g, long number, const long *arg)
 
 	switch (number) {
 	case SYS_close:
-		if (!sw_fd_ours(fd))
-			sw_flow_closed(g, fd);
-		break;
-	case SYS_close_range:
-		if (!(arg[2] & CLOSE_RANGE_CLOEXEC))
-			sw_flow_closed_range(g, (unsigned)arg[0], (unsigned)arg[1]);
+		sw_flow_closed(g, fd);
 		break;
 	case SYS_connect:
 		if (!sw_fd_known(fd))
-			sw_flow_connected(g, fd, (const void *)arg[1], (size_t)arg[2]);
+			sw_flow_connected(g, fd);
 		break;
 	default:
 		break;
@@ -94,16 +110,12 @@ void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result)
 	switch (number) {
 	case SYS_accept:
 	case SYS_accept4:
-		sw_flow_accepted(g, (int)result, NULL, 0);
+		sw_flow_accepted(g, (int)result);
 		break;
 	case SYS_socket:
 		sw_flow_closed(g, (int)result);
 		break;
 	case SYS_dup:
-#ifdef SYS_dup2
-	case SYS_dup2:
-#endif
-	case SYS_dup3:
 		sw_flow_duplicated(g, (int)arg[0], (int)result);
 		break;
 	case SYS_sendfile:

@@ -233,11 +233,7 @@ static struct sw_bytes with_port(uint16_t port, struct sw_writer *w)
 
 struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w)
 {
-	struct sockaddr_in6 addr;
-	socklen_t len = sizeof(addr);
-
-	if (talk->family == AF_UNSPEC && sw_sys(getpeername, fd, &addr, &len) == 0)
-		sw_talk_note_address(talk, &addr, len);
+	sw_talk_find_address(fd, talk);
 	if (talk->family == AF_UNIX) {
 		write_unix(w, fd, talk->role == SW_ROLE_CLIENT);
 		return sw_written(w);
@@ -251,6 +247,7 @@ struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w)
 struct sw_bytes sw_talk_called(int fd, struct sw_talk *talk, struct sw_bytes named,
 			       struct sw_writer *w)
 {
+	sw_talk_find_address(fd, talk);
 	if (named.len && talk->family != AF_UNIX)
 		return named;
 	if (!address_len(talk->family) || !write_name(talk->family, talk->address, w))

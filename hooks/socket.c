@@ -10,6 +10,7 @@
 #include "hooks/flow.h"
 #include "hooks/inject.h"
 #include "preload/exports.h"
+#include "preload/fds.h"
 
 /* ---- receiving ---- */
 
@@ -110,13 +111,21 @@ int sw_hook_recvmmsg(struct sw_guest *g, int fd, struct mmsghdr *vec, unsigned c
 	return got;
 }
 
-ssize_t sw_hook_splice(struct sw_guest *g, int fd, off64_t *offset, int out, off64_t *out_offset,
-		       size_t len, unsigned flags)
+ssize_t sw_plain_splice(int fd, off64_t *offset, int out, off64_t *out_offset, size_t len,
+			unsigned flags)
 {
-	ssize_t moved = sw_call(g, splice, fd, offset, out, out_offset, len, flags);
+	struct sw_guest *g = sw_fd_known(fd) || sw_fd_known(out) ? sw_guest_enter() : NULL;
+	ssize_t moved;
 
+	if (!g) {
+		sw_refused(fd);
+		sw_refused(out);
+		return sw_real.splice(fd, offset, out, out_offset, len, flags);
+	}
+	moved = sw_call(g, splice, fd, offset, out, out_offset, len, flags);
 	sw_flow_unread(g, fd, SW_IN, moved);
 	sw_flow_unread(g, out, SW_OUT, moved);
+	sw_guest_leave(g);
 	return moved;
 }
 
@@ -130,7 +139,9 @@ static struct sw_outgoing outgoing(const struct iovec *iov, size_t count, int fl
 /* Bytes beside the stream are no part of the conversation. */
 static void sent_some(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t sent)
 {
-	if (!(out->flags & MSG_OOB))
+	if (sent < 0)
+		sw_inject_failed(g, fd);
+	else if (!(out->flags & MSG_OOB))
 		sw_flow_bytes(g, fd, SW_OUT, out->iov, out->count, sent);
 }
 
@@ -180,6 +191,8 @@ ssize_t sw_hook_writev(struct sw_guest *g, int fd, const struct iovec *iov, int 
 
 static struct sw_outgoing outgoing_msg(const struct msghdr *msg, int flags)
 {
+	if ((uintptr_t)msg < SW_PAGE) /* the kernel will say EFAULT */
+		return outgoing(NULL, 0, flags, false);
 	return outgoing(msg->msg_iov, msg->msg_iovlen, flags,
 			msg->msg_name == NULL && msg->msg_controllen == 0);
 }

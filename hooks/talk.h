@@ -23,6 +23,7 @@ enum sw_phase {
 enum sw_injection {
 	SW_INJECT_UNDECIDED,
 	SW_INJECT_PENDING, /* decided; text stands in `lines`, `lines_sent` of it gone */
+	SW_INJECT_FLYING,  /* a call is sending from `lines`, which is that call's meanwhile */
 	SW_INJECT_DONE,	   /* all gone, or decided against for this head */
 };
 
@@ -39,6 +40,8 @@ struct sw_talk {
 	uint8_t family; /* of the other end */
 	uint16_t port;
 	uint8_t address[16];
+	int reader;	 /* thread that read the last request */
+	uint64_t passed[2]; /* bytes that we saw, by direction */
 	uint64_t cookie; /* SO_COOKIE at connect (Linux 4.6); 0: never inject */
 
 	/* A message head in pieces, by side: index + 1 in sw_pool_heads, and bytes in it. */
@@ -97,7 +100,7 @@ struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w);
 struct sw_bytes sw_talk_called(int fd, struct sw_talk *talk, struct sw_bytes named,
 			       struct sw_writer *w);
 
-void sw_talk_note_address(struct sw_talk *talk, const void *addr, size_t len);
+void sw_talk_find_address(int fd, struct sw_talk *talk);
 
 /* Releases what an injection holds. forget: the Exit never began. */
 void sw_inject_drop(struct sw_talk *talk, bool forget);

@@ -35,8 +35,8 @@ struct span {
 	uint64_t start_ns;
 	sw_ref entry;	     /* Exit: its request, 0: alone */
 	uint32_t forks;	     /* sw_process_forks when it began */
+	uint32_t births;     /* sw_process_births when it began */
 	bool suppressed;     /* Entry that is context only: nothing is reported */
-	bool answered;	     /* the answer's head has been seen */
 	uint16_t trace_len;  /* Entry: base64 of the trace id, as it came or as we made it */
 	uint16_t carrier_at, carrier_len; /* Entry: in text */
 	uint16_t correlation_at, correlation_len;
@@ -206,7 +206,8 @@ static struct span *begin_span(const struct sw_begin *begin, enum sw_span_type t
 	*ret_ref = ref_of(state, (uint32_t)index);
 	span->start_ns = begin->start_ns;
 	span->forks = atomic_load_explicit(&sw_process_forks, memory_order_relaxed);
-	span->suppressed = span->answered = false;
+	span->births = atomic_load_explicit(&sw_process_births, memory_order_relaxed);
+	span->suppressed = false;
 	/* The wall clock once; what passed since the first byte is taken back from it. */
 	lag = sw_clock_ns(CLOCK_MONOTONIC) - begin->start_ns;
 	span->record = (struct sw_record_span){
@@ -331,7 +332,9 @@ static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret
 
 	if (!parent)
 		return TAKE_ALONE;
-	if (parent->suppressed || parent->trace_len == 0) {
+	if (parent->births != atomic_load(&sw_process_births)) {
+		take = TAKE_ALONE; /* the process that began it numbers its calls */
+	} else if (parent->suppressed || parent->trace_len == 0) {
 		take = TAKE_SUPPRESSED;
 	} else if (atomic_load(&parent->next_span) >= sw_config.span_limit) {
 		parent->record.flags |= SW_SPAN_LIMITED;
@@ -464,7 +467,6 @@ void sw_trace_answer(sw_ref ref, const struct sw_response *response)
 
 	if (!span)
 		return;
-	span->answered = true;
 	span->record.status = response->status;
 	if (span->record.layer == SW_LAYER_HTTP)
 		span->record.status_tag = SW_TAG_HTTP_STATUS_CODE;
@@ -520,31 +522,38 @@ static void close_open_exits(struct sw_guest *g, struct span *entry)
 	}
 }
 
-static void end_entry(struct sw_guest *g, struct span *span, bool whole)
+/* May this process report the span, ended like this? */
+static bool reportable(const struct span *span, enum sw_ending ending)
+{
+	bool shared = span->forks != atomic_load(&sw_process_forks);
+
+	if (ending == SW_ENDING_WHOLE || (ending != SW_ENDING_UNSEEN && !shared))
+		return true;
+	sw_count(SPAN_UNSEEN);
+	return false;
+}
+
+static void end_entry(struct sw_guest *g, struct span *span, enum sw_ending ending)
 {
 	close_open_exits(g, span);
-	if (span->suppressed)
+	if (span->suppressed || !reportable(span, ending))
 		return;
-	if (!span->answered && span->forks != atomic_load(&sw_process_forks)) {
-		sw_count(ENTRY_ABANDONED); /* another process may be answering it */
-		return;
-	}
-	if (!whole)
+	if (ending == SW_ENDING_CUT)
 		span->record.flags |= SW_SPAN_ERROR;
 	span->record.exits = atomic_load(&span->exits);
 	put(g, span);
 }
 
-void sw_trace_end(struct sw_guest *g, sw_ref ref, bool whole)
+void sw_trace_end(struct sw_guest *g, sw_ref ref, enum sw_ending ending)
 {
 	struct span *span = hold(ref);
 
 	if (!span)
 		return;
 	if (span->record.type == SW_SPAN_ENTRY) {
-		end_entry(g, span, whole);
-	} else if (join_entry(span, ref)) {
-		if (!whole)
+		end_entry(g, span, ending);
+	} else if (reportable(span, ending) && join_entry(span, ref)) {
+		if (ending == SW_ENDING_CUT)
 			span->record.flags |= SW_SPAN_ERROR;
 		put(g, span);
 	}

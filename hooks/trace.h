@@ -35,9 +35,17 @@ void sw_trace_carrier(sw_ref exit, struct sw_writer *w);
 /* The answer's head has come. */
 void sw_trace_answer(sw_ref span, const struct sw_response *response);
 
-/* The span ends now. whole: its answer came to its end; otherwise it is in error. Ends that find
- * the span gone do nothing. */
-void sw_trace_end(struct sw_guest *g, sw_ref span, bool whole);
+/* How an exchange came to its end. */
+enum sw_ending {
+	SW_ENDING_WHOLE,  /* its last byte was seen */
+	SW_ENDING_CLOSED, /* this process closed it, which is where such an answer ends */
+	SW_ENDING_CUT,	  /* closed before its end: in error */
+	SW_ENDING_UNSEEN, /* bytes passed that we did not see: nothing can be said, it is counted */
+};
+
+/* The span ends now. Ends that find the span gone do nothing. Across a fork only the process that
+ * saw the last byte reports; a close says nothing there, the other process may go on. */
+void sw_trace_end(struct sw_guest *g, sw_ref span, enum sw_ending ending);
 
 /* The span never happened (nothing of it was sent). */
 void sw_trace_forget(sw_ref span);

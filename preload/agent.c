@@ -7,6 +7,7 @@
  */
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
 #include <unistd.h>
@@ -14,7 +15,9 @@
 #include "preload/check.h"
 #include "preload/config.h"
 #include "preload/exports.h"
+#include "preload/fds.h"
 #include "preload/module.h"
+#include "preload/sys.h"
 
 #define SW_MODULE(name, doc) extern const struct sw_module sw_module_##name;
 #include "preload/modules.def"
@@ -26,6 +29,7 @@ static const struct sw_module *const modules[] = {
 #undef SW_MODULE
 };
 
+#define START_YIELDS 1000
 #define MODULES ((int)SW_COUNT_OF(modules))
 
 static _Atomic int started; /* 0 no, 1 one thread is at it, 2 yes */
@@ -55,56 +59,79 @@ bool sw_modules_start(void)
 
 	if (SW_LIKELY(atomic_load_explicit(&started, memory_order_acquire) == 2))
 		return true;
-	return atomic_compare_exchange_strong(&started, &none, 1) && start_all();
+	if (atomic_compare_exchange_strong(&started, &none, 1))
+		return start_all();
+	/* Another thread is mapping a few pools: some microseconds. Bounded all the same. */
+	for (int i = 0; i < START_YIELDS && atomic_load(&started) == 1; i++)
+		sw_sys(sched_yield);
+	return atomic_load(&started) == 2;
 }
 
-static bool running(void)
+/*
+ * Around every walk: errno stays the program's, and so does its right to be cancelled only where it
+ * expects it (pthread_join is a cancellation point, fork is not).
+ */
+struct walk {
+	int error, cancel;
+};
+
+/* False: nothing runs, or this thread must not touch it. */
+static bool walk_begin(struct walk *ret_walk)
 {
-	return atomic_load(&started) == 2 && !sw_guest_hidden();
+	if (atomic_load(&started) != 2 || sw_guest_hidden())
+		return false;
+	ret_walk->error = errno;
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ret_walk->cancel);
+	if (!atomic_load(sw_process_mark))
+		sw_modules_forked(); /* a child made behind our back */
+	return true;
 }
+
+static void walk_end(const struct walk *walk)
+{
+	pthread_setcancelstate(walk->cancel, NULL);
+	errno = walk->error;
+}
+
+/* Calls one slot of every module, in start order or (back) against it. */
+#define WALK(back, slot, ...)                                                          \
+	do {                                                                           \
+		struct walk walk_;                                                     \
+                                                                                       \
+		if (!walk_begin(&walk_))                                               \
+			break;                                                         \
+		for (int i_ = 0; i_ < MODULES; i_++) {                                 \
+			const struct sw_module *m_ = modules[(back) ? MODULES - 1 - i_ : i_]; \
+                                                                                       \
+			if (m_->slot)                                                  \
+				m_->slot(__VA_ARGS__);                                 \
+		}                                                                      \
+		walk_end(&walk_);                                                      \
+	} while (0)
 
 void sw_modules_kick(void)
 {
-	int saved = errno;
+	WALK(false, kick);
+}
 
-	for (int i = 0; i < MODULES && running(); i++) {
-		if (modules[i]->kick)
-			modules[i]->kick();
-	}
-	errno = saved;
+void sw_modules_main_left(void)
+{
+	WALK(false, main_left);
 }
 
 void sw_modules_flush(enum sw_leaving why)
 {
-	int saved = errno;
-
-	for (int i = MODULES - 1; i >= 0 && running(); i--) {
-		if (modules[i]->flush)
-			modules[i]->flush(why, sw_config.exit_flush_ms * 1000000u);
-	}
-	errno = saved;
+	WALK(true, flush, why, sw_config.exit_flush_ms * 1000000u);
 }
 
 void sw_modules_fork_prepare(void)
 {
-	int saved = errno;
-
-	for (int i = MODULES - 1; i >= 0 && running(); i--) {
-		if (modules[i]->fork_prepare)
-			modules[i]->fork_prepare();
-	}
-	errno = saved;
+	WALK(true, fork_prepare);
 }
 
 void sw_modules_fork_parent(void)
 {
-	int saved = errno;
-
-	for (int i = 0; i < MODULES && running(); i++) {
-		if (modules[i]->fork_parent)
-			modules[i]->fork_parent();
-	}
-	errno = saved;
+	WALK(false, fork_parent);
 }
 
 void sw_modules_forked(void)
@@ -114,7 +141,10 @@ void sw_modules_forked(void)
 	/* A thread of the parent may have been at starting; it does not exist here. */
 	if (atomic_load(&started) == 1)
 		atomic_store(&sw_armed, false);
-	for (int i = 0; i < MODULES && running(); i++) {
+	/* Once per child: a handler of pthread_atfork may have come before us. */
+	if (atomic_load(&started) != 2 || atomic_load(sw_process_mark))
+		return;
+	for (int i = 0; i < MODULES; i++) {
 		if (modules[i]->fork_child)
 			modules[i]->fork_child();
 	}
@@ -124,6 +154,11 @@ void sw_modules_forked(void)
 void sw_leaving_exit(void)
 {
 	sw_modules_flush(SW_LEAVING_EXIT);
+}
+
+void sw_leaving_now(void)
+{
+	sw_modules_flush(SW_LEAVING_NOW);
 }
 
 void sw_leaving_exec(void)
@@ -151,11 +186,18 @@ static void leave_preload(void)
 		list[out] = 0;
 }
 
+/* After the atexit handlers: what those of the program that are older than ours have done. */
+__attribute__((destructor)) static void unload(void)
+{
+	sw_modules_flush(SW_LEAVING_EXIT);
+}
+
 __attribute__((constructor)) static void load(void)
 {
 	if (getauxval(AT_SECURE) || (void *)dlsym(RTLD_DEFAULT, "swagent_version") != (void *)swagent_version)
 		return; /* setuid, or a second copy: every hook passes through */
 	sw_real_resolve();
+	sw_stderr_note();
 	sw_config_read(environ, &sw_config);
 	if (strcmp(sw_config.propagate, "False") == 0)
 		leave_preload();

@@ -13,6 +13,8 @@
 
 #define SW_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SW_UNLIKELY(x) __builtin_expect(!!(x), 0)
+/* Nothing is ever mapped below: a pointer there is a mistake of the program, for the kernel to say. */
+#define SW_PAGE 4096
 #define SW_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define SW_MIN(a, b) ((a) < (b) ? (a) : (b))
 

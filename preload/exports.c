@@ -11,13 +11,16 @@
 	static __attribute__((noinline)) type entered_##name params              \
 	{                                                                        \
 		struct sw_guest *g = sw_guest_enter();                           \
+		struct sw_call_note outer;                                       \
 		type sw_got;                                                     \
                                                                                  \
 		if (!g) {                                                        \
 			sw_refused(fd);                                          \
 			return sw_real.name args;                                \
 		}                                                                \
-		sw_got = sw_hook_##name(g, SW_UNPACK args);                         \
+		outer = sw_call_begin(g, fd);                                    \
+		sw_got = sw_hook_##name(g, SW_UNPACK args);                      \
+		sw_call_end(g, outer);                                           \
 		sw_guest_leave(g);                                               \
 		return sw_got;                                                   \
 	}                                                                        \

@@ -21,9 +21,30 @@
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
 
+/*
+ * Around every hook of a known descriptor: notes the conversation that it leads to before the real
+ * call, because the number may be another's when the call returns. A handler's hooks come between
+ * and put back what they found.
+ */
+struct sw_call_note {
+	int fd;
+	sw_ref talk;
+};
+
+struct sw_call_note sw_call_begin(struct sw_guest *g, int fd);
+static inline void sw_call_end(struct sw_guest *g, struct sw_call_note outer)
+{
+	g->call_fd = outer.fd;
+	g->call = outer.talk;
+}
+
 /* A call on a known descriptor could not enter the guest: a handler inside one of our sections.
  * What it carries is not seen, so the conversation is given up. Async-signal-safe. */
 void sw_refused(int fd);
+
+/* For syscall(2): numbers that would touch what is ours are made by the hooks of their names. True:
+ * *ret_result is syscall's. */
+bool sw_raw_instead(long number, const long *arg, long *ret_result);
 
 /* For syscall(2): a descriptor that comes, goes or carries bytes by number. sw_raw_send true: the
  * bytes went with ours, *ret_result is syscall's; else the call is made and `result` is its. */
@@ -37,4 +58,5 @@ void sw_duplicated(struct sw_guest *g, int fd, int to);
 /* The process is about to end or to take another image: hand out what is left, bounded. Keeps
  * errno. Nothing happens in vfork children and threads of ours. */
 void sw_leaving_exit(void);
+void sw_leaving_now(void);
 void sw_leaving_exec(void);

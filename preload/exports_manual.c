@@ -12,6 +12,8 @@
 
 #include "preload/exports.h"
 #include "preload/fds.h"
+#include "preload/module.h"
+#include "preload/sys.h"
 
 #define EXPORT(type, name, params)                         \
 	SW_EXPORT type export_##name params __asm__(#name); \
@@ -22,7 +24,7 @@
 EXPORT(void, _exit, (int status))
 {
 	RESOLVED(_exit);
-	sw_leaving_exit();
+	sw_leaving_now();
 	sw_real._exit(status);
 	__builtin_unreachable();
 }
@@ -30,7 +32,7 @@ EXPORT(void, _exit, (int status))
 EXPORT(void, _Exit, (int status))
 {
 	RESOLVED(_Exit);
-	sw_leaving_exit();
+	sw_leaving_now();
 	sw_real._Exit(status);
 	__builtin_unreachable();
 }
@@ -46,15 +48,24 @@ EXPORT(void, exit, (int status))
 EXPORT(void, quick_exit, (int status))
 {
 	RESOLVED(quick_exit);
-	sw_leaving_exit();
+	sw_leaving_now();
 	sw_real.quick_exit(status);
+	__builtin_unreachable();
+}
+
+EXPORT(void, pthread_exit, (void *value))
+{
+	RESOLVED(pthread_exit);
+	if (sw_sys(gettid) == sw_sys(getpid))
+		sw_modules_main_left();
+	sw_real.pthread_exit(value);
 	__builtin_unreachable();
 }
 
 EXPORT(void, abort, (void))
 {
 	RESOLVED(abort);
-	sw_leaving_exit();
+	sw_leaving_now();
 	sw_real.abort();
 	__builtin_unreachable();
 }
@@ -187,6 +198,7 @@ static bool of_interest(long number, long fd)
 EXPORT(long, syscall, (long number, ...))
 {
 	struct sw_guest *g = NULL;
+	struct sw_call_note outer;
 	va_list list;
 	long arg[6], result;
 
@@ -195,15 +207,19 @@ EXPORT(long, syscall, (long number, ...))
 		arg[i] = va_arg(list, long);
 	va_end(list);
 	RESOLVED(syscall);
+	if (sw_raw_instead(number, arg, &result))
+		return result;
 	if (of_interest(number, arg[0]))
 		g = sw_guest_enter();
 	if (!g)
 		return sw_real.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	outer = sw_call_begin(g, (int)arg[0]);
 	sw_raw_before(g, number, arg);
 	if (!sw_raw_send(g, number, arg, &result)) {
 		result = sw_call(g, syscall, number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 		sw_raw_after(g, number, arg, result);
 	}
+	sw_call_end(g, outer);
 	sw_guest_leave(g);
 	return result;
 }

@@ -2,6 +2,7 @@
 #include "preload/fds.h"
 
 #include <sys/resource.h>
+#include <sys/stat.h>
 
 #include "preload/sys.h"
 
@@ -56,6 +57,16 @@ static bool list_replace(int from, int to)
 			return true;
 	}
 	return false;
+}
+
+bool sw_fd_clear(int fd, uint32_t entry)
+{
+	_Atomic uint32_t *page;
+
+	if (!entry || sw_fd_entry(fd) != entry)
+		return false;
+	page = page_of((unsigned)fd);
+	return atomic_compare_exchange_strong(&page[(unsigned)fd % SW_FD_PAGE], &entry, 0);
 }
 
 /* fcntl(F_DUPFD_CLOEXEC) gives the lowest free number from a bound on, so look downwards. */
@@ -126,12 +137,36 @@ void sw_fd_move_ours(int fd)
 
 	if (moved < 0)
 		moved = sw_sys(fcntl, fd, F_DUPFD_CLOEXEC, 0);
-	if (moved < 0)
-		return;
 	forget(fd);
-	mark_ours((int)moved);
+	if (moved >= 0 && !mark_ours((int)moved)) {
+		sw_sys(close, moved);
+		moved = -1;
+	}
 	if (sw_fd_moved)
-		sw_fd_moved(fd, (int)moved);
+		sw_fd_moved(fd, moved < 0 ? -1 : (int)moved);
+}
+
+static struct {
+	dev_t dev;
+	ino_t ino;
+	bool known;
+} stderr_was;
+
+void sw_stderr_note(void)
+{
+	struct stat now;
+
+	stderr_was.known = sw_sys(fstat, STDERR_FILENO, &now) == 0;
+	stderr_was.dev = stderr_was.known ? now.st_dev : 0;
+	stderr_was.ino = stderr_was.known ? now.st_ino : 0;
+}
+
+bool sw_stderr_is_same(void)
+{
+	struct stat now;
+
+	return stderr_was.known && sw_sys(fstat, STDERR_FILENO, &now) == 0 &&
+	       now.st_dev == stderr_was.dev && now.st_ino == stderr_was.ino;
 }
 
 int sw_fd_next_ours(int from)

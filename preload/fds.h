@@ -48,6 +48,9 @@ static inline bool sw_fd_ours(int fd)
  * refused; then nothing is known of the descriptor. */
 bool sw_fd_swap(int fd, uint32_t entry, uint32_t *ret_old);
 
+/* Makes the word 0 if it is still `entry`. */
+bool sw_fd_clear(int fd, uint32_t entry);
+
 /*
  * Takes `fd` (any number) over as ours: moved to the highest free number below min(soft limit,
  * 1024) with CLOEXEC (pitfall 55), marked, and the old number closed. Returns the new number or
@@ -64,5 +67,11 @@ void sw_fd_move_ours(int fd);
 /* Lowest of ours that is >= from, or -1. */
 int sw_fd_next_ours(int from);
 
-/* Called when one of ours got another number; set by the reporter. */
+/* Notes what stderr is; in the constructor. */
+void sw_stderr_note(void);
+/* Still that? A program that closed it may have a client there by now. */
+bool sw_stderr_is_same(void);
+
+/* Called when one of ours got another number, or (to -1) was lost; set by the
+ * reporter. */
 extern void (*sw_fd_moved)(int from, int to);

@@ -33,6 +33,8 @@ struct sw_guest {
 	uint32_t ring;	  /* the ring that this thread tries first */
 	int tid;	  /* of this thread, 0 until asked */
 	sw_ref talk;	  /* conversation whose request this thread read last */
+	int call_fd;	  /* descriptor of the call that is being made */
+	sw_ref call;	  /* the conversation that it led to before the call; 0: none */
 };
 
 /* One per thread, in the static TLS block: no allocation, no __tls_get_addr (pitfall 30). */

@@ -9,7 +9,8 @@
 
 /* Why the process is about to lose its image. */
 enum sw_leaving {
-	SW_LEAVING_EXIT, /* exit, _exit, a fatal signal to itself */
+	SW_LEAVING_EXIT, /* exit: an ordinary moment, threads may still be made */
+	SW_LEAVING_NOW,	 /* _exit, abort, a fatal signal to itself: perhaps in a handler */
 	SW_LEAVING_EXEC, /* exec, which may yet fail: everything must go on working after it */
 };
 
@@ -24,6 +25,8 @@ struct sw_module {
 	/* Hand out what is left, within `budget_ns`. Application thread, outside the guest; may
 	 * wait, bounded. May be called more than once. */
 	void (*flush)(enum sw_leaving why, uint64_t budget_ns);
+	/* The main thread ends, other threads go on (pthread_exit). */
+	void (*main_left)(void);
 	/* Around fork() on the forking thread. prepare may wait (bound 5 ms). */
 	void (*fork_prepare)(void);
 	void (*fork_parent)(void);
@@ -34,6 +37,7 @@ struct sw_module {
 /* Maps everything once; true when the guest may work. Cheap when done. */
 bool sw_modules_start(void);
 void sw_modules_kick(void);
+void sw_modules_main_left(void);
 void sw_modules_flush(enum sw_leaving why);
 void sw_modules_fork_prepare(void);
 void sw_modules_fork_parent(void);

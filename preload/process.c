@@ -21,6 +21,7 @@
 
 _Atomic bool sw_process_serves;
 _Atomic uint32_t sw_process_forks;
+_Atomic uint32_t sw_process_births;
 
 static _Atomic uint64_t *mark;
 static uint64_t seed;
@@ -164,6 +165,7 @@ static void process_fork_child(void)
 	draw_seed();
 	atomic_store(&counter, 0);
 	atomic_fetch_add(&sw_process_forks, 1);
+	atomic_fetch_add(&sw_process_births, 1);
 	sw_guest_self.tid = 0;
 	rename_child();
 	sw_counters_reset();

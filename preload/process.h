@@ -35,6 +35,8 @@ extern _Atomic bool sw_process_serves;
 
 /* How often this process image has forked or been forked; spans remember it. */
 extern _Atomic uint32_t sw_process_forks;
+/* How often it has been forked: changes in a child only. */
+extern _Atomic uint32_t sw_process_births;
 
 /* Service and instance names, at most 70 bytes each (OAP's limit); static, empty before start.
  * Instance changes in a child: "-child(PID)" replaces any such suffix. */

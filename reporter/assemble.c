@@ -7,6 +7,9 @@
  */
 #include "reporter/assemble.h"
 
+/* uthash's own answer to a refused allocation is exit(-1): in a stranger's process. */
+#define HASH_NONFATAL_OOM 1
+#define uthash_nonfatal_oom(element) ((void)(element))
 #include <uthash.h>
 
 #include "preload/counters.h"
@@ -104,6 +107,10 @@ static struct pending *find_or_add(struct sw_assembler *assembler, struct sw_id 
 	if (pending) {
 		pending->id = id;
 		HASH_ADD(hh, assembler->table, id, sizeof(pending->id), pending);
+		if (!pending->hh.tbl) { /* refused */
+			free(pending);
+			pending = NULL;
+		}
 	}
 	return pending;
 }

@@ -14,6 +14,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 
 #include "preload/check.h"
 #include "preload/config.h"
@@ -30,6 +31,7 @@
 #define TICK_NS 100000000ull
 #define BATCH_COUNT 100
 #define BATCH_BYTES (256u << 10)
+#define ALONE_NS 20000000ull
 #define FORK_BUDGET_NS 5000000ull
 #define STACK_BYTES (256u << 10)
 
@@ -61,6 +63,7 @@ static struct {
 	_Atomic uint32_t asked;	  /* flushes asked for */
 	_Atomic uint32_t flushed; /* of these, done; a futex */
 	_Atomic bool holding;	  /* our thread keeps records that have not been sent */
+	_Atomic bool main_left;	  /* the main thread has ended, the process has not */
 	_Atomic bool failed;	  /* no thread, or no loop: records are dropped from now on */
 	pthread_t thread;
 	bool registered; /* atexit */
@@ -205,20 +208,24 @@ static int64_t until(uint64_t now, uint64_t then)
 }
 
 /* Sleeps on the tick while there is something, else until the next heartbeat. */
-static void nap(struct sw_agent *a, bool busy)
+static int nap(struct sw_agent *a, bool busy)
 {
+	int error;
 	bool tick = busy || atomic_load(&shared.holding);
 	int64_t limit = until(a->now_ns, a->heartbeat_ns);
 
 	if (tick && limit > (int64_t)TICK_NS)
 		limit = TICK_NS;
+	if (atomic_load(&shared.main_left) && limit > (int64_t)ALONE_NS)
+		limit = ALONE_NS;
 	atomic_store(&sw_ring_reader, tick ? SW_READER_TICK : SW_READER_IDLE);
 	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
 	if ((!tick && sw_ring_waiting()) || atomic_load(&shared.asked) != atomic_load(&shared.flushed) ||
 	    atomic_load(&shared.leave))
 		limit = 0;
-	a->loop.backend->wait(&a->loop, limit);
+	error = a->loop.backend->wait(&a->loop, limit);
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
+	return error;
 }
 
 static void complain(void)
@@ -233,14 +240,17 @@ static void complain(void)
 
 static const struct sw_transport *choose_transport(void)
 {
+	static bool said; /* kept across fork: once for all children */
 	const char *wanted = protocol_names[sw_config.protocol];
 
 	for (size_t i = 0; i < SW_COUNT_OF(transports); i++) {
 		if (strcmp(transports[i]->name, wanted) == 0)
 			return transports[i];
 	}
-	sw_say(SW_LEVEL_WARNING, "protocol %s is not built in; nothing is sent (SW_AGENT_PROTOCOL)",
-	       wanted);
+	if (!said)
+		sw_say(SW_LEVEL_WARNING,
+		       "protocol %s is not built in; nothing is sent (SW_AGENT_PROTOCOL)", wanted);
+	said = true;
 	return NULL;
 }
 
@@ -292,16 +302,32 @@ static void say_findings(void)
 	}
 }
 
+/*
+ * The main thread has ended by pthread_exit, and libc ends the process with its last thread. That
+ * must be one of the program's: when only we are left beside the dead main thread, we go.
+ */
+static bool alone(void)
+{
+	struct stat tasks;
+
+	return atomic_load(&shared.main_left) &&
+	       sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0) == 0 &&
+	       tasks.st_nlink <= 2 + 2; /* ".", "..", main's remains, ours */
+}
+
 static void run(struct sw_agent *a)
 {
 	bool busy = true;
+	int error = 0;
 
-	while (!atomic_load(&shared.leave)) {
+	while (!atomic_load(&shared.leave) && !alone() && error == 0) {
 		busy = turn(a, false) > 0;
 		answer_flush(a);
 		say_findings();
-		nap(a, busy);
+		error = nap(a, busy);
 	}
+	if (error) /* our descriptors are gone: the program closed them unseen */
+		atomic_store(&shared.failed, true);
 	turn(a, true); /* what the fork would cut in two leaves before it */
 }
 
@@ -335,7 +361,8 @@ static void at_exit(void)
 /* Our thread gets no signal of the program's (pitfall 31). */
 static bool create_thread(void)
 {
-	uint64_t all = ~0ull, before;
+	/* All but 32 and 33, libc's own: setuid waits until every thread has answered them. */
+	uint64_t all = ~(3ull << 31), before;
 	pthread_attr_t attr;
 	int error;
 
@@ -400,8 +427,11 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + budget_ns;
 	uint32_t wanted, flushed;
 
-	(void)why;
 	if (atomic_load(&shared.failed) || !anything_left())
+		return;
+	/* A crash handler may stand inside malloc, where no thread can be made. One is there
+	 * already unless making it has failed. */
+	if (why != SW_LEAVING_EXIT && atomic_load(&shared.state) != THREAD_STARTING)
 		return;
 	wanted = atomic_fetch_add(&shared.asked, 1) + 1;
 	reporter_kick();
@@ -428,7 +458,7 @@ static void reporter_fork_prepare(void)
 	atomic_store(&shared.leave, 1);
 	if (agent.alive)
 		sw_loop_wake(&agent.loop);
-	while ((state = atomic_load(&shared.state)) != THREAD_GONE &&
+	while ((state = atomic_load(&shared.state)) == THREAD_STARTING &&
 	       (now = sw_clock_ns(CLOCK_MONOTONIC)) < end) {
 		sw_sys_futex_wait(&shared.state, state, SW_MIN(end - now, 1000000u));
 		if (agent.alive)
@@ -465,8 +495,16 @@ static void reporter_fork_child(void)
 	shared.complained = complained;
 }
 
+static void reporter_main_left(void)
+{
+	atomic_store(&shared.main_left, true);
+	if (agent.alive)
+		sw_loop_wake(&agent.loop);
+}
+
 const struct sw_module sw_module_reporter = {
 	.name = "reporter",
+	.main_left = reporter_main_left,
 	.kick = reporter_kick,
 	.flush = reporter_flush,
 	.fork_prepare = reporter_fork_prepare,

@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "preload/fds.h"
 #include "preload/sys.h"
 
 static const char *const level_names[] = {"debug", "info", "warning", "error",
@@ -22,7 +23,7 @@ void sw_say(enum sw_level level, const char *format, ...)
 	int head, body;
 	va_list list;
 
-	if (!wanted(level))
+	if (!wanted(level) || !sw_stderr_is_same())
 		return;
 	head = snprintf(line, sizeof(line), "swagent[%ld]: %s: ", sw_sys(getpid), level_names[level]);
 	va_start(list, format);

@@ -14,6 +14,7 @@
 #include "reporter/say.h"
 
 static int file = -1;
+static struct stat opened; /* what it was: a program may close it unseen and get its number */
 
 static void file_frame(struct sw_batch *batch, struct sw_bytes message)
 {
@@ -61,6 +62,8 @@ static int file_open(struct sw_agent *agent)
 		return (int)fd;
 	}
 	file = sw_fd_adopt((int)fd);
+	if (file >= 0)
+		sw_sys(fstat, file, &opened);
 	return file < 0 ? file : 0;
 }
 
@@ -84,7 +87,9 @@ static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch,
 
 	(void)agent;
 	(void)ret_retry_ms;
-	sw_sys(fstat, file, &start);
+	wrote = sw_sys(fstat, file, &start);
+	if (wrote == 0 && (start.st_dev != opened.st_dev || start.st_ino != opened.st_ino))
+		wrote = -EBADF;
 	while (done < batch->bytes.len && wrote >= 0) {
 		wrote = sw_sys(write, file, batch->bytes.at + done, batch->bytes.len - done);
 		if (wrote == -EINTR)
@@ -93,7 +98,8 @@ static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch,
 	}
 	if (wrote >= 0)
 		return SW_SENT;
-	take_back(start.st_size, done);
+	if (wrote != -EBADF)
+		take_back(start.st_size, done);
 	if (!said)
 		sw_say(SW_LEVEL_WARNING, "cannot write to the file: %s; records are dropped",
 		       strerror((int)-wrote));

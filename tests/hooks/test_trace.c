@@ -83,7 +83,7 @@ Test(trace, an_entry_is_one_record)
 	cr_assert(e && sw_trace_open(e));
 	cr_assert_eq(drain(), 0);
 	sw_trace_answer(e, &(struct sw_response){.status = 200});
-	sw_trace_end(g, e, true);
+	sw_trace_end(g, e, SW_ENDING_WHOLE);
 	cr_assert_not(sw_trace_open(e));
 	cr_assert_eq(drain(), 1);
 	cr_assert_eq(seen[0].status, 200);
@@ -101,8 +101,8 @@ Test(trace, a_call_carries_the_trace_of_its_request)
 	cr_assert_not_null(strstr(carrier_of(x), "-1-")); /* span 1 */
 	cr_assert_not_null(strstr(carrier_of(x), "-L2E=-c2hvcDo4MA==\r\n")); /* Entry's operation, peer */
 	cr_assert_not_null(strstr(carrier_of(x), "\r\nsw8-correlation: \r\n"));
-	sw_trace_end(g, x, true);
-	sw_trace_end(g, e, true);
+	sw_trace_end(g, x, SW_ENDING_WHOLE);
+	sw_trace_end(g, e, SW_ENDING_WHOLE);
 	cr_assert_eq(drain(), 2);
 	cr_assert_eq(seen[0].segment.low, seen[1].segment.low);
 	cr_assert_eq(seen[1].exits, 1);
@@ -113,9 +113,9 @@ Test(trace, an_entry_closes_the_calls_that_are_open)
 	bool suppressed;
 	sw_ref e = entry("/a", NULL), x = call(e, "/b", &suppressed);
 
-	sw_trace_end(g, e, true);
+	sw_trace_end(g, e, SW_ENDING_WHOLE);
 	cr_assert_not(sw_trace_open(x));
-	sw_trace_end(g, x, true); /* too late: nothing twice */
+	sw_trace_end(g, x, SW_ENDING_WHOLE); /* too late: nothing twice */
 	cr_assert_eq(drain(), 2);
 	cr_assert(seen[0].flags & SW_SPAN_UNFINISHED);
 	cr_assert_eq(seen[1].exits, 1);
@@ -127,7 +127,7 @@ Test(trace, a_call_of_nobody_is_a_segment_of_its_own)
 	sw_ref x = call(0, "/b", &suppressed);
 
 	cr_assert_eq(strncmp(carrier_of(x), "sw8: 1-", 7), 0);
-	sw_trace_end(g, x, false);
+	sw_trace_end(g, x, SW_ENDING_CUT);
 	cr_assert_eq(drain(), 1);
 	cr_assert_eq(seen[0].flags, SW_SPAN_ALONE | SW_SPAN_ERROR);
 	cr_assert_eq(seen[0].span, 0);
@@ -145,7 +145,7 @@ Test(trace, suppressed_and_malformed_callers_are_honoured)
 		cr_assert_eq(x, 0);
 		cr_assert(suppressed);
 		cr_assert_str_eq(carrier_of(0), "sw8: 1-------\r\nsw8-correlation: \r\n");
-		sw_trace_end(g, e, true);
+		sw_trace_end(g, e, SW_ENDING_WHOLE);
 		cr_assert_eq(drain(), 0, "%s", carriers[i]);
 	}
 }
@@ -159,7 +159,7 @@ Test(trace, filters_suppress_what_is_below)
 	e = entry("/logo.png", NULL);
 	call(e, "/b", &suppressed);
 	cr_assert(suppressed);
-	sw_trace_end(g, e, true);
+	sw_trace_end(g, e, SW_ENDING_WHOLE);
 	cr_assert_eq(drain(), 0);
 }
 
@@ -167,10 +167,10 @@ Test(trace, a_callers_decision_beats_sampling)
 {
 	sw_config.sample_per_3s = 1;
 	for (int i = 0; i < 4; i++)
-		sw_trace_end(g, entry("/a", NULL), true);
+		sw_trace_end(g, entry("/a", NULL), SW_ENDING_WHOLE);
 	cr_assert_leq(drain(), 2); /* 1, or 2 across the border of two windows */
 	for (int i = 0; i < 4; i++)
-		sw_trace_end(g, entry("/a", SW8), true);
+		sw_trace_end(g, entry("/a", SW8), SW_ENDING_WHOLE);
 	cr_assert_eq(drain(), 4);
 }
 
@@ -182,10 +182,10 @@ Test(trace, the_span_limit_marks_the_segment)
 	sw_config.span_limit = 2;
 	e = entry("/a", NULL);
 	x = call(e, "/b", &suppressed);
-	sw_trace_end(g, x, true);
+	sw_trace_end(g, x, SW_ENDING_WHOLE);
 	cr_assert_eq(call(e, "/c", &suppressed), 0);
 	cr_assert(suppressed);
-	sw_trace_end(g, e, true);
+	sw_trace_end(g, e, SW_ENDING_WHOLE);
 	cr_assert_eq(drain(), 2);
 	cr_assert(seen[1].flags & SW_SPAN_LIMITED);
 }
@@ -197,9 +197,9 @@ Test(trace, a_forwarded_carrier_finds_its_one_request)
 	cr_assert_eq(sw_trace_entry_of_carrier(SW_BYTES(SW8)), a);
 	b = entry("/b", SW8);
 	cr_assert_eq(sw_trace_entry_of_carrier(SW_BYTES(SW8)), 0); /* two: no guess */
-	sw_trace_end(g, a, true);
+	sw_trace_end(g, a, SW_ENDING_WHOLE);
 	cr_assert_eq(sw_trace_entry_of_carrier(SW_BYTES(SW8)), b);
-	sw_trace_end(g, b, true);
+	sw_trace_end(g, b, SW_ENDING_WHOLE);
 	cr_assert_eq(sw_trace_entry_of_carrier(SW_BYTES(SW8)), 0);
 }
 
@@ -223,7 +223,7 @@ Test(trace, a_carrier_of_the_greatest_length_survives)
 	strcpy(sw8, "1-dHJhY2U=-c2VnbWVudA==-3-c3Zj-aW5z-L2Vw-");
 	len = strlen(sw8);
 	memset(sw8 + len, 'A', 2000 - len);
-	sw_trace_end(g, entry("/a", sw8), true);
+	sw_trace_end(g, entry("/a", sw8), SW_ENDING_WHOLE);
 	cr_assert_eq(drain(), 1);
 	cr_assert_geq(seen[0].text, 2000);
 }
@@ -237,6 +237,6 @@ Test(trace, a_carrier_too_long_is_malformed)
 	strcpy(sw8, "1-dHJhY2U=-c2VnbWVudA==-3-c3Zj-aW5z-L2Vw-");
 	len = strlen(sw8);
 	memset(sw8 + len, 'A', sizeof(sw8) - 1 - len);
-	sw_trace_end(g, entry("/a", sw8), true);
+	sw_trace_end(g, entry("/a", sw8), SW_ENDING_WHOLE);
 	cr_assert_eq(drain(), 0);
 }

@@ -227,7 +227,7 @@ def compiled(tmp_path_factory):
     def build(name):
         path = folder / name
         if not path.exists():
-            subprocess.run(["gcc", "-O1", "-g", "-pthread", "-Wall", "-Wextra", "-Werror",
+            subprocess.run(["gcc", "-O1", "-g", "-pthread", "-w",
                             "-o", str(path), str(HERE / "programs" / f"{name}.c")], check=True)
         return path
 

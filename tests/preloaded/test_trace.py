@@ -208,7 +208,7 @@ def test_params(bench, web):
 
 
 @pytest.mark.parametrize("path", ["/" + "p" * 3000, "/%C3%BC/\u00fc", "/\u00e4" * 100,
-                                  "/q\"uo\\te", "/\x7f\xff"], ids=["long", "utf-8", "cut", "quote",
+                                  "/q\"uo\\te", "/a\xff\xfe"], ids=["long", "utf-8", "cut", "quote",
                                                                   "not-utf-8"])
 def test_odd_operations(bench, web, path):
     """Whatever the path, the record can be read, and names are cut between characters."""
@@ -220,7 +220,7 @@ def test_odd_operations(bench, web, path):
     bench.stop_all()
     [segment] = bench.segments(1)
     operation = segment.spans[0].operationName
-    assert path[:20].split("\x7f")[0] in operation or operation.startswith("/")
+    assert operation.startswith(path[:2]) and (len(path) > 150 or len(operation) >= len(path))
 
 
 def test_times(bench, web):
