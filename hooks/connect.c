@@ -25,14 +25,15 @@ int sw_hook_listen(struct sw_guest *g, int fd, int backlog)
 
 int sw_hook_connect(struct sw_guest *g, int fd, const void *addr, socklen_t addr_len)
 {
+	bool begins = !sw_fd_known(fd);
 	int result, error;
 
 	/* Before the call: bytes may be sent by another thread as soon as it is connected. */
-	if (!sw_fd_known(fd))
+	if (begins)
 		sw_flow_connected(g, fd);
 	result = sw_call(g, connect, fd, addr, addr_len);
 	error = errno;
-	if (result < 0 && error != EINPROGRESS && error != EISCONN && error != EALREADY &&
+	if (begins && result < 0 && error != EINPROGRESS && error != EISCONN && error != EALREADY &&
 	    error != EINTR && error != EAGAIN)
 		sw_flow_closed(g, fd);
 	return result;

@@ -32,7 +32,8 @@ enum span_state { SPAN_FREE, SPAN_OPEN, SPAN_HELD };
 
 struct span {
 	_Atomic uint64_t state; /* generation << 2 | enum span_state */
-	uint64_t start_ns;
+	uint64_t start_ns; /* CLOCK_MONOTONIC */
+	uint64_t wall_ns;  /* what to add for Unix time: asked once per segment, so its spans agree */
 	sw_ref entry;	     /* Exit: its request, 0: alone */
 	uint32_t forks;	     /* sw_process_forks when it began */
 	uint32_t births;     /* sw_process_births when it began */
@@ -191,11 +192,12 @@ static void fill_text(struct span *span, const struct sw_begin *begin)
 
 /* ---- beginning ---- */
 
-static struct span *begin_span(const struct sw_begin *begin, enum sw_span_type type, sw_ref *ret_ref)
+static struct span *begin_span(const struct sw_begin *begin, enum sw_span_type type,
+			       uint64_t wall_ns, sw_ref *ret_ref)
 {
 	int64_t index = sw_pool_take(&spans);
 	struct span *span;
-	uint64_t state, lag;
+	uint64_t state;
 
 	if (index < 0) {
 		sw_count(SPAN_POOL);
@@ -208,11 +210,11 @@ static struct span *begin_span(const struct sw_begin *begin, enum sw_span_type t
 	span->forks = atomic_load_explicit(&sw_process_forks, memory_order_relaxed);
 	span->births = atomic_load_explicit(&sw_process_births, memory_order_relaxed);
 	span->suppressed = false;
-	/* The wall clock once; what passed since the first byte is taken back from it. */
-	lag = sw_clock_ns(CLOCK_MONOTONIC) - begin->start_ns;
+	span->wall_ns = wall_ns ? wall_ns
+				: sw_clock_ns(CLOCK_REALTIME) - sw_clock_ns(CLOCK_MONOTONIC);
 	span->record = (struct sw_record_span){
 		.record = {.kind = SW_RECORD_SPAN},
-		.start_ms = (int64_t)((sw_clock_ns(CLOCK_REALTIME) - lag) / 1000000u),
+		.start_ms = (int64_t)((span->wall_ns + span->start_ns) / 1000000u),
 		.component = begin->component,
 		.type = (uint8_t)type,
 		.layer = (uint8_t)begin->request->layer,
@@ -276,7 +278,7 @@ sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin)
 	sw_ref ref;
 
 	(void)g;
-	span = begin_span(begin, SW_SPAN_ENTRY, &ref);
+	span = begin_span(begin, SW_SPAN_ENTRY, 0, &ref);
 	if (!span)
 		return 0;
 	span->entry = 0;
@@ -325,7 +327,8 @@ sw_ref sw_trace_entry_of_carrier(struct sw_bytes carrier)
 /* Takes a span id from the request. Returns what the call is to be. */
 enum take { TAKE_ALONE, TAKE_CHILD, TAKE_SUPPRESSED };
 
-static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret_id)
+static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret_id,
+			   uint64_t *ret_wall_ns)
 {
 	struct span *parent = hold(entry);
 	enum take take = TAKE_CHILD;
@@ -343,6 +346,7 @@ static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret
 	} else {
 		*ret_id = (int32_t)atomic_fetch_add(&parent->next_span, 1);
 		*ret_segment = parent->record.segment;
+		*ret_wall_ns = parent->wall_ns;
 	}
 	let_go(parent, entry);
 	return take;
@@ -368,6 +372,7 @@ sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *be
 		     bool *ret_suppressed)
 {
 	struct sw_id segment = {0, 0};
+	uint64_t wall_ns = 0;
 	int32_t id = 0;
 	enum take take;
 	struct span *span;
@@ -377,14 +382,14 @@ sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *be
 	*ret_suppressed = true;
 	if (!traced(begin->request))
 		return 0;
-	take = take_from(entry, &segment, &id);
+	take = take_from(entry, &segment, &id, &wall_ns);
 	if (take == TAKE_SUPPRESSED)
 		return 0;
 	if (take == TAKE_ALONE && !sw_filter_sample(begin->start_ns)) {
 		sw_count(SPAN_UNSAMPLED);
 		return 0;
 	}
-	span = begin_span(begin, SW_SPAN_EXIT, &ref);
+	span = begin_span(begin, SW_SPAN_EXIT, wall_ns, &ref);
 	if (!span)
 		return 0;
 	span->entry = take == TAKE_CHILD ? entry : 0;
@@ -477,9 +482,9 @@ void sw_trace_answer(sw_ref ref, const struct sw_response *response)
 
 static void put(struct sw_guest *g, struct span *span)
 {
-	uint64_t lasted = sw_clock_ns(CLOCK_MONOTONIC) - span->start_ns;
+	uint64_t now = sw_clock_ns(CLOCK_MONOTONIC);
 
-	span->record.end_ms = span->record.start_ms + (int64_t)(lasted / 1000000u);
+	span->record.end_ms = (int64_t)((span->wall_ns + now) / 1000000u);
 	sw_ring_put(g, &span->record.record, sizeof(span->record),
 		    sw_bytes(span->text, span->record.text));
 }

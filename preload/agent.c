@@ -17,6 +17,7 @@
 #include "preload/exports.h"
 #include "preload/fds.h"
 #include "preload/module.h"
+#include "preload/process.h"
 #include "preload/sys.h"
 
 #define SW_MODULE(name, doc) extern const struct sw_module sw_module_##name;
@@ -198,6 +199,7 @@ __attribute__((constructor)) static void load(void)
 		return; /* setuid, or a second copy: every hook passes through */
 	sw_real_resolve();
 	sw_stderr_note();
+	sw_process_note();
 	sw_config_read(environ, &sw_config);
 	if (strcmp(sw_config.propagate, "False") == 0)
 		leave_preload();

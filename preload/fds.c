@@ -4,10 +4,15 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 
+#include "preload/guard.h"
 #include "preload/sys.h"
 
 #define HIGHEST 1024
 #define OURS_MAX 32
+
+#ifndef CLOSE_RANGE_UNSHARE
+#define CLOSE_RANGE_UNSHARE (1u << 1)
+#endif
 
 _Atomic uint32_t *_Atomic sw_fd_pages[SW_FD_LIMIT / SW_FD_PAGE];
 void (*sw_fd_moved)(int from, int to);
@@ -100,10 +105,46 @@ static bool mark_ours(int fd)
 	return false;
 }
 
+static _Atomic bool private_table;
+
+bool sw_fd_go_private(void)
+{
+	bool ok = sw_sys(close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+
+	if (ok) {
+		sw_sys(close, STDIN_FILENO);
+		sw_sys(close, STDOUT_FILENO);
+		if (!sw_stderr_is(STDERR_FILENO))
+			sw_sys(close, STDERR_FILENO); /* somebody's connection, perhaps */
+	}
+	atomic_store(&private_table, ok);
+	return ok;
+}
+
+/* Whoever reads the program's stderr waits for its last holder, which we must not be. */
+void sw_fd_leave_stderr(void)
+{
+	if (sw_fd_private() && sw_stderr_is(STDERR_FILENO))
+		sw_sys(close, STDERR_FILENO);
+}
+
+void sw_fd_forget_private(void)
+{
+	atomic_store(&private_table, false);
+}
+
+bool sw_fd_private(void)
+{
+	return atomic_load(&private_table);
+}
+
 int sw_fd_adopt(int fd)
 {
-	long high = dup_high(fd);
+	long high;
 
+	if (sw_fd_private())
+		return fd;
+	high = dup_high(fd);
 	if (high < 0)
 		high = fd; /* all others are taken: stay */
 	else
@@ -127,8 +168,12 @@ void sw_fd_close_ours(int fd)
 {
 	if (fd < 0)
 		return;
-	forget(fd);
-	sw_sys(close, fd);
+	if (!sw_fd_private()) {
+		forget(fd);
+		sw_sys(close, fd);
+	} else if (sw_guest_self.ours) {
+		sw_sys(close, fd); /* elsewhere the number is the program's */
+	}
 }
 
 void sw_fd_move_ours(int fd)
@@ -161,11 +206,11 @@ void sw_stderr_note(void)
 	stderr_was.ino = stderr_was.known ? now.st_ino : 0;
 }
 
-bool sw_stderr_is_same(void)
+bool sw_stderr_is(long fd)
 {
 	struct stat now;
 
-	return stderr_was.known && sw_sys(fstat, STDERR_FILENO, &now) == 0 &&
+	return stderr_was.known && sw_sys(fstat, fd, &now) == 0 &&
 	       now.st_dev == stderr_was.dev && now.st_ino == stderr_was.ino;
 }
 

@@ -52,9 +52,22 @@ bool sw_fd_swap(int fd, uint32_t entry, uint32_t *ret_old);
 bool sw_fd_clear(int fd, uint32_t entry);
 
 /*
+ * Gives our thread, which calls it, a descriptor table of its own, empty (close_range with
+ * CLOSE_RANGE_UNSHARE, Linux 5.9). Then nothing of ours has a number in the program's table: it can
+ * neither close nor see it, no limit of its is used up, and what it closes is closed. False: not to
+ * be had; ours share the program's table, high up and hidden.
+ */
+bool sw_fd_go_private(void);
+/* Until this call the private table still has stderr, for what goes wrong at the start. */
+void sw_fd_leave_stderr(void);
+/* In the child of a fork, and when the thread that was private has left: its table is gone. */
+void sw_fd_forget_private(void);
+bool sw_fd_private(void);
+
+/*
  * Takes `fd` (any number) over as ours: moved to the highest free number below min(soft limit,
  * 1024) with CLOEXEC (pitfall 55), marked, and the old number closed. Returns the new number or
- * -errno; `fd` is closed either way.
+ * -errno; `fd` is closed either way. In a private table it stays as it is.
  */
 int sw_fd_adopt(int fd);
 
@@ -69,8 +82,8 @@ int sw_fd_next_ours(int from);
 
 /* Notes what stderr is; in the constructor. */
 void sw_stderr_note(void);
-/* Still that? A program that closed it may have a client there by now. */
-bool sw_stderr_is_same(void);
+/* Is `fd` that? A program that closed stderr may have a client there by now. */
+bool sw_stderr_is(long fd);
 
 /* Called when one of ours got another number, or (to -1) was lost; set by the
  * reporter. */

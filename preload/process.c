@@ -24,6 +24,7 @@ _Atomic uint32_t sw_process_forks;
 _Atomic uint32_t sw_process_births;
 
 static _Atomic uint64_t *mark;
+static long loaded_pid;
 static uint64_t seed;
 static _Atomic uint64_t counter;
 static char service[NAME_MAX_BYTES + 1];
@@ -123,21 +124,6 @@ const char *sw_process_instance(void)
 	return instance;
 }
 
-static bool process_start(void)
-{
-	_Atomic uint64_t *page = sw_sys_map(4096);
-
-	if (!page || sw_sys(madvise, page, 4096, MADV_WIPEONFORK))
-		return false; /* before Linux 4.14 */
-	draw_seed();
-	make_service();
-	make_instance();
-	atomic_store(page, 1);
-	mark = page;
-	atomic_store(&sw_process_mark, page);
-	return true;
-}
-
 /* Suffix replaced, not stacked, and never cut: the base gives way. */
 static void rename_child(void)
 {
@@ -153,6 +139,28 @@ static void rename_child(void)
 	memset(instance, 0, sizeof(instance));
 	memcpy(instance, instance_base, keep);
 	memcpy(instance + keep, suffix, w.len);
+}
+
+void sw_process_note(void)
+{
+	loaded_pid = sw_sys(getpid);
+}
+
+static bool process_start(void)
+{
+	_Atomic uint64_t *page = sw_sys_map(4096);
+
+	if (!page || sw_sys(madvise, page, 4096, MADV_WIPEONFORK))
+		return false; /* before Linux 4.14 */
+	draw_seed();
+	make_service();
+	make_instance();
+	if (sw_sys(getpid) != loaded_pid)
+		rename_child(); /* of a parent that had nothing to report, and perhaps our name */
+	atomic_store(page, 1);
+	mark = page;
+	atomic_store(&sw_process_mark, page);
+	return true;
 }
 
 static void process_fork_parent(void)

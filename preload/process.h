@@ -38,6 +38,9 @@ extern _Atomic uint32_t sw_process_forks;
 /* How often it has been forked: changes in a child only. */
 extern _Atomic uint32_t sw_process_births;
 
+/* In the constructor: who we are before any fork. */
+void sw_process_note(void);
+
 /* Service and instance names, at most 70 bytes each (OAP's limit); static, empty before start.
  * Instance changes in a child: "-child(PID)" replaces any such suffix. */
 const char *sw_process_service(void);

@@ -1,8 +1,10 @@
 /* Choosing a loop, and the wake descriptor that all of them share; see loop.h. */
 #include "reporter/loop.h"
 
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/signalfd.h>
 
 #include "preload/bytes.h"
 #include "preload/fds.h"
@@ -20,10 +22,21 @@ static const struct sw_loop_backend *const backends[] = {
 
 static void woken(struct sw_watch *watch, uint32_t events)
 {
-	uint64_t count;
+	uint8_t any[sizeof(struct signalfd_siginfo)];
 
 	(void)events;
-	sw_sys(read, watch->fd, &count, sizeof(count));
+	sw_sys(read, watch->fd, any, sizeof(any));
+}
+
+static long open_wake(struct sw_loop *loop)
+{
+	uint64_t urgent = 1ull << (SIGURG - 1);
+
+	loop->pid = (int)sw_sys(getpid);
+	loop->tid = (int)sw_sys(gettid);
+	if (sw_fd_private())
+		return sw_sys(signalfd4, -1, &urgent, 8, SFD_CLOEXEC | SFD_NONBLOCK);
+	return sw_sys(eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
 }
 
 static int open_backend(struct sw_loop *loop)
@@ -41,7 +54,7 @@ static int open_backend(struct sw_loop *loop)
 
 int sw_loop_open(struct sw_loop *loop)
 {
-	long fd = sw_sys(eventfd2, 0, EFD_CLOEXEC | EFD_NONBLOCK);
+	long fd = open_wake(loop);
 	int error;
 
 	if (fd < 0)
@@ -68,5 +81,8 @@ void sw_loop_wake(const struct sw_loop *loop)
 {
 	uint64_t one = 1;
 
-	sw_sys(write, loop->wake_fd, &one, sizeof(one));
+	if (sw_fd_private())
+		sw_sys(tgkill, loop->pid, loop->tid, SIGURG);
+	else
+		sw_sys(write, loop->wake_fd, &one, sizeof(one));
 }

@@ -34,12 +34,17 @@ struct sw_loop_backend {
 struct sw_loop {
 	const struct sw_loop_backend *backend;
 	int fd;		     /* the backend's; ours (preload/fds.h) */
-	int wake_fd;	     /* an eventfd of ours; writing 8 bytes wakes */
+	int wake_fd;	     /* an eventfd, or in a private table a signalfd: see sw_loop_wake */
+	int pid, tid;	     /* private table: whom to wake */
 	struct sw_watch wake;
 };
 
 /* Opens the first backend that works, and its wake descriptor. 0 or -errno. */
 int sw_loop_open(struct sw_loop *loop);
 void sw_loop_close(struct sw_loop *loop);
-/* Any thread. */
+/*
+ * Any thread. Where the program's threads cannot reach our table, they send SIGURG to our thread
+ * alone, which has it blocked and reads it from a signalfd; should the thread be gone, nobody minds
+ * a SIGURG (its default is to be ignored).
+ */
 void sw_loop_wake(const struct sw_loop *loop);

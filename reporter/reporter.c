@@ -264,25 +264,42 @@ static void fds_moved(int from, int to)
 		agent.transport->moved(from, to);
 }
 
-/* Everything that the thread owns, once per process. */
-static bool make_agent(struct sw_agent *a)
+/* What the thread owns for as long as the process lives. */
+static bool make_memory(struct sw_agent *a)
 {
-	if (a->alive)
+	if (a->encoder)
 		return true;
 	if (!shared.complained)
 		complain();
 	a->transport = choose_transport();
-	if (!a->transport || sw_loop_open(&a->loop))
+	a->sender = (struct sw_sender){sw_process_service(), sw_process_instance()};
+	a->assembler = sw_assembler_new(take_segment, a);
+	a->encoder = a->assembler ? sw_encoder_new() : NULL;
+	return a->transport && a->encoder;
+}
+
+/* What it owns until it leaves: in a table of its own, descriptors end with their thread. */
+static bool make_descriptors(struct sw_agent *a)
+{
+	if (atomic_load(&a->alive))
+		return true;
+	sw_fd_go_private();
+	if (sw_loop_open(&a->loop))
 		return false;
 	sw_fd_moved = fds_moved;
-	a->sender = (struct sw_sender){sw_process_service(), sw_process_instance()};
-	a->encoder = sw_encoder_new();
-	a->assembler = sw_assembler_new(take_segment, a);
-	if (!a->encoder || !a->assembler)
-		return false;
 	a->transport_open = a->transport->open(a) == 0;
-	a->alive = true;
+	sw_fd_leave_stderr();
+	atomic_store(&a->alive, true);
 	return true;
+}
+
+static void drop_descriptors(struct sw_agent *a)
+{
+	if (!sw_fd_private() || !atomic_load(&a->alive))
+		return;
+	atomic_store(&a->alive, false);
+	a->transport->forked(a);
+	sw_loop_close(&a->loop);
 }
 
 /* What the guest half found out and cannot say itself. Each once. */
@@ -337,11 +354,12 @@ static void *thread_main(void *arg)
 	sw_guest_mark_ours();
 	prctl(PR_SET_NAME, "swagent");
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
-	if (make_agent(&agent))
+	if (make_memory(&agent) && make_descriptors(&agent))
 		run(&agent);
 	else
 		atomic_store(&shared.failed, true);
 	/* A failed reporter stays "awake": puts fill the rings, are dropped and counted. */
+	drop_descriptors(&agent);
 	if (!atomic_load(&shared.failed))
 		atomic_store(&sw_ring_reader, SW_READER_ABSENT);
 	atomic_store(&shared.flushed, atomic_load(&shared.asked));
@@ -489,6 +507,7 @@ static void reporter_fork_child(void)
 		sw_fd_close_ours(agent.loop.fd);
 		sw_fd_close_ours(agent.loop.wake_fd);
 	}
+	sw_fd_forget_private();
 	memset(&agent, 0, sizeof(agent));
 	memset(&shared, 0, sizeof(shared));
 	shared.registered = registered;

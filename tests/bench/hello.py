@@ -21,6 +21,7 @@ from common import (BENCH, BUILD, ROOT, Failed, agent_env, count_segments, ended
                     output_of, plain_env, say, scratch, start, table)
 
 CONNECTIONS = 50
+WAITED_MAX = 8.0  # % of a round; a server whose reporter shares its core waits 2 % for that
 SETTLE_S = 1.3  # the reporter's last batch of a round is at most a second old
 UNITS = {"us": 1e-3, "ms": 1.0, "s": 1e3, "m": 6e4}
 
@@ -150,19 +151,23 @@ def one_pair(python, lib, seconds, agent_first):
             results[server.kind] = server.load(seconds) | server.status()
         for server in servers:
             results[server.kind] |= server.stop()
-    return results
+    waited = max(results[kind]["waited_percent"] for kind in results)
+    return results | {"disturbed": waited > WAITED_MAX}
 
 
 def run_pairs(lib, options):
+    """Pairs in which somebody else wanted core 0 are kept but repeated, twice as many at most."""
     python = python_with_packages()
     seconds = 1 if options.quick else options.seconds
+    wanted = 3 if options.quick else options.rounds
     pairs = []
-    for turn in range(3 if options.quick else options.rounds):
-        pairs.append(one_pair(python, lib, seconds, turn % 2))
+    while sum(not pair["disturbed"] for pair in pairs) < wanted and len(pairs) < 2 * wanted:
+        pairs.append(one_pair(python, lib, seconds, len(pairs) % 2))
         plain, agent = pairs[-1]["plain"], pairs[-1]["agent"]
-        say(f"pair {turn + 1}: {plain['qps']:.0f} and {agent['qps']:.0f} a second, "
+        say(f"pair {len(pairs)}: {plain['qps']:.0f} and {agent['qps']:.0f} a second, "
             f"{plain['cpu_us']:.2f} and {agent['cpu_us']:.2f} CPU us a request, "
-            f"{plain['waited_percent']:.0f} and {agent['waited_percent']:.0f} % kept waiting")
+            f"{plain['waited_percent']:.0f} and {agent['waited_percent']:.0f} % kept waiting"
+            + (", disturbed" if pairs[-1]["disturbed"] else ""))
     return pairs
 
 
@@ -193,15 +198,19 @@ KEYS = ("qps", "p50_ms", "p99_ms", "cpu_us", "first_thread_us", "waited_percent"
 
 
 def measure(lib, options):
-    pairs = run_pairs(lib, options)
-    agents = [pair["agent"] for pair in pairs]
-    return {"pairs": len(pairs), "connections": CONNECTIONS,
+    every = run_pairs(lib, options)
+    pairs = [pair for pair in every if not pair["disturbed"]]
+    if len(pairs) < (1 if options.quick else options.rounds / 2):
+        say("the machine is too busy: disturbed pairs are counted too")
+        pairs = every
+    agents = [pair["agent"] for pair in every]
+    return {"pairs": len(pairs), "pairs_left_out": len(every) - len(pairs), "connections": CONNECTIONS,
             "qps_ratio": ratio(pairs, lambda plain, agent: agent["qps"] / plain["qps"]),
             "cpu_ratio": ratio(pairs, lambda plain, agent: plain["cpu_us"] / agent["cpu_us"]),
             **{key: compared_pairs(pairs, key) for key in KEYS},
             **{key: sum(agent[key] for agent in agents)
                for key in ("served", "segments", "segments_in_error", "bytes")},
-            "every_pair": pairs}
+            "every_pair": every}
 
 
 def wrongs(result):
@@ -231,8 +240,11 @@ def show(r):
         rows.append([title, f"{v['plain']:,.{digits}f}", f"{v['agent']:,.{digits}f}",
                      f"{v['more']:+,.{digits}f}", f"{low:+,.{digits}f} .. {high:+,.{digits}f}"])
     mean = r["cpu_us"]
-    lines = [table([f"/hello, {r['pairs']} pairs of rounds", "without", "with", "more", "95 % of more"],
-                   rows)]
+    title = f"/hello, {r['pairs']} pairs of rounds"
+    lines = [table([title, "without", "with", "more", "95 % of more"], rows)]
+    if r["pairs_left_out"]:
+        lines.append(f"left out: {r['pairs_left_out']} pairs in which core 0 was wanted by others, "
+                     f"too, for more than {WAITED_MAX:.0f} % of a round")
     for name, key in (("QPS kept", "qps_ratio"), ("QPS kept, from CPU per request", "cpu_ratio")):
         low, high = r[key]["median_95"]
         lines.append(f"{name}: {r[key]['median']:.3f} ({low:.3f} .. {high:.3f})")

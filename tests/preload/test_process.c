@@ -21,6 +21,7 @@ extern const struct sw_module sw_module_process;
 
 static void start(void)
 {
+	sw_process_note();
 	cr_assert(sw_module_process.start());
 }
 
