@@ -13,6 +13,7 @@
 #include "preload/exports.h"
 #include "preload/fds.h"
 #include "preload/module.h"
+#include "preload/process.h"
 #include "preload/sys.h"
 
 #define EXPORT(type, name, params)                         \
@@ -56,8 +57,10 @@ EXPORT(void, quick_exit, (int status))
 EXPORT(void, pthread_exit, (void *value))
 {
 	RESOLVED(pthread_exit);
-	if (sw_sys(gettid) == sw_sys(getpid))
+	if (sw_sys(gettid) == sw_sys(getpid)) {
+		atomic_store(&sw_process_main_left, true);
 		sw_modules_main_left();
+	}
 	sw_real.pthread_exit(value);
 	__builtin_unreachable();
 }

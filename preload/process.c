@@ -20,6 +20,7 @@
 #define TRACE_BIT (1ull << 63)
 
 _Atomic bool sw_process_serves;
+_Atomic bool sw_process_main_left;
 _Atomic uint32_t sw_process_forks;
 _Atomic uint32_t sw_process_births;
 
@@ -175,6 +176,7 @@ static void process_fork_child(void)
 	atomic_fetch_add(&sw_process_forks, 1);
 	atomic_fetch_add(&sw_process_births, 1);
 	sw_guest_self.tid = 0;
+	atomic_store(&sw_process_main_left, false); /* the thread that forked is main here */
 	rename_child();
 	sw_counters_reset();
 	atomic_store(mark, 1);

@@ -33,6 +33,9 @@ static inline void sw_write_id(struct sw_writer *w, struct sw_id id)
 /* Set at the first accept, never cleared but in a child: exits without parent are ambiguous. */
 extern _Atomic bool sw_process_serves;
 
+/* The main thread has ended by pthread_exit; the process goes on. */
+extern _Atomic bool sw_process_main_left;
+
 /* How often this process image has forked or been forked; spans remember it. */
 extern _Atomic uint32_t sw_process_forks;
 /* How often it has been forked: changes in a child only. */

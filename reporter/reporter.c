@@ -31,6 +31,7 @@
 #define TICK_NS 100000000ull
 #define BATCH_COUNT 100
 #define BATCH_BYTES (256u << 10)
+#define DOUBTS_MAX 16
 #define ALONE_NS 20000000ull
 #define FORK_BUDGET_NS 5000000ull
 #define STACK_BYTES (256u << 10)
@@ -63,8 +64,8 @@ static struct {
 	_Atomic uint32_t asked;	  /* flushes asked for */
 	_Atomic uint32_t flushed; /* of these, done; a futex */
 	_Atomic bool holding;	  /* our thread keeps records that have not been sent */
-	_Atomic bool main_left;	  /* the main thread has ended, the process has not */
 	_Atomic bool failed;	  /* no thread, or no loop: records are dropped from now on */
+	_Atomic uint32_t doubts;  /* starts put off because a handler seemed to run */
 	pthread_t thread;
 	bool registered; /* atexit */
 	bool complained;
@@ -216,7 +217,7 @@ static int nap(struct sw_agent *a, bool busy)
 
 	if (tick && limit > (int64_t)TICK_NS)
 		limit = TICK_NS;
-	if (atomic_load(&shared.main_left) && limit > (int64_t)ALONE_NS)
+	if (atomic_load(&sw_process_main_left) && limit > (int64_t)ALONE_NS)
 		limit = ALONE_NS;
 	atomic_store(&sw_ring_reader, tick ? SW_READER_TICK : SW_READER_IDLE);
 	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
@@ -327,7 +328,7 @@ static bool alone(void)
 {
 	struct stat tasks;
 
-	return atomic_load(&shared.main_left) &&
+	return atomic_load(&sw_process_main_left) &&
 	       sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0) == 0 &&
 	       tasks.st_nlink <= 2 + 2; /* ".", "..", main's remains, ours */
 }
@@ -426,9 +427,35 @@ static void start_thread(void)
 	}
 }
 
+/*
+ * Making a thread allocates, and a handler may stand inside malloc. While a handler runs its signal
+ * is blocked (but for SA_NODEFER); a blocked signal that has a handler is therefore a doubt.
+ */
+static bool perhaps_in_handler(void)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long rest[20];
+	} action = {SIG_DFL, {0}};
+	uint64_t mask = 0;
+
+	sw_sys(rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
+	for (int signal = 1; mask && signal <= 64; signal++) {
+		if ((mask >> (signal - 1) & 1) &&
+		    sw_sys(rt_sigaction, signal, NULL, &action, 8) == 0 &&
+		    action.handler != SIG_DFL && action.handler != SIG_IGN)
+			return true;
+	}
+	return false;
+}
+
 static void reporter_kick(void)
 {
 	if (atomic_load(&shared.failed))
+		return;
+	/* The next record asks again. A program that always blocks signals is believed in the end. */
+	if (atomic_load(&shared.state) == THREAD_NONE && perhaps_in_handler() &&
+	    atomic_fetch_add(&shared.doubts, 1) < DOUBTS_MAX)
 		return;
 	start_thread();
 	if (agent.alive)
@@ -516,7 +543,6 @@ static void reporter_fork_child(void)
 
 static void reporter_main_left(void)
 {
-	atomic_store(&shared.main_left, true);
 	if (agent.alive)
 		sw_loop_wake(&agent.loop);
 }
