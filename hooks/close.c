@@ -78,8 +78,8 @@ static int around_ours(struct sw_guest *g, unsigned first, unsigned last, int fl
 {
 	int result = 0;
 
-	for (int ours; (ours = sw_fd_next_ours((int)SW_MIN(first, INT32_MAX))) >= 0 &&
-		       (unsigned)ours <= last;
+	for (int ours;
+	     (ours = sw_fd_next_ours((int)SW_MIN(first, INT32_MAX))) >= 0 && (unsigned)ours <= last;
 	     first = (unsigned)ours + 1) {
 		if ((unsigned)ours > first)
 			result = sw_call(g, close_range, first, (unsigned)ours - 1, flags);

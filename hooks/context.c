@@ -38,5 +38,7 @@ void sw_context_handed_over(void)
 
 sw_ref sw_context_request(struct sw_guest *g)
 {
-	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed) ? 0 : sw_flow_unanswered(g->talk);
+	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed)
+		       ? 0
+		       : sw_flow_unanswered(g->talk);
 }

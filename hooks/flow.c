@@ -188,7 +188,8 @@ static void drop_kept(struct sw_talk *talk, enum sw_side side)
 	talk->kept[side].slot = talk->kept[side].len = 0;
 }
 
-/* Nothing more is looked at. What becomes of open requests is not known: nothing is said of them. */
+/* Nothing more is looked at. What becomes of open requests is not known: nothing is said of them.
+ */
 static void go_deaf(struct sw_guest *g, struct sw_talk *talk, enum sw_counter why)
 {
 	while (talk->count)
@@ -307,7 +308,9 @@ static void on_response_end(struct sw_sink *sink, bool whole)
 	struct flow_sink *s = (struct flow_sink *)sink;
 
 	open_pop(s->g, s->talk,
-		 !whole ? SW_ENDING_CUT : s->closing ? SW_ENDING_CLOSED : SW_ENDING_WHOLE);
+		 !whole	      ? SW_ENDING_CUT
+		 : s->closing ? SW_ENDING_CLOSED
+			      : SW_ENDING_WHOLE);
 }
 
 static struct flow_sink flow_sink(struct sw_guest *g, int fd, struct sw_talk *talk)
@@ -390,11 +393,12 @@ static ssize_t feed_step(struct flow_sink *s, enum sw_side side, struct sw_bytes
 		if (took != 0 || talk->phase == SW_PHASE_DEAF)
 			return took;
 		return keep(talk, side, bytes, &kept) && kept == bytes.len ? (ssize_t)kept
-									    : SW_FEED_LOST;
+									   : SW_FEED_LOST;
 	}
 	if (!keep(talk, side, bytes, &kept))
 		return SW_FEED_LOST;
-	took = feed_once(s, side, sw_bytes(sw_head_at(talk->kept[side].slot), talk->kept[side].len));
+	took = feed_once(s, side,
+			 sw_bytes(sw_head_at(talk->kept[side].slot), talk->kept[side].len));
 	if (took < 0 || talk->phase == SW_PHASE_DEAF)
 		return took;
 	if (took == 0)
@@ -431,8 +435,7 @@ static void leave_talk(int fd, struct sw_talk *talk)
 {
 	uint32_t index = (uint32_t)talk_ref(talk) - 1;
 
-	if (talk->phase == SW_PHASE_DEAF && talk->fds == 1 &&
-	    sw_fd_clear(fd, SW_FD_TALK | index))
+	if (talk->phase == SW_PHASE_DEAF && talk->fds == 1 && sw_fd_clear(fd, SW_FD_TALK | index))
 		free_talk(talk, index);
 	else
 		sw_talk_let_go(talk);
@@ -446,8 +449,8 @@ static void finish_side(struct sw_guest *g, int fd, struct sw_talk *talk, enum s
 		sw_talk_parser(talk)->finish(talk->parser_state, side, &s.sink);
 }
 
-void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction,
-		   const struct iovec *iov, size_t count, ssize_t total)
+void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction, const struct iovec *iov,
+		   size_t count, ssize_t total)
 {
 	struct sw_talk *talk;
 	enum sw_side side;
@@ -498,8 +501,8 @@ void sw_flow_ended(struct sw_guest *g, int fd, enum sw_direction direction)
 /* ---- beginning and end ---- */
 
 /*
- * Did everything that passed on this socket pass through us? stdio on a descriptor, io_uring and raw
- * system calls are unseen; the kernel's own counts tell (TCP alone; Linux 4.19).
+ * Did everything that passed on this socket pass through us? stdio on a descriptor, io_uring and
+ * raw system calls are unseen; the kernel's own counts tell (TCP alone; Linux 4.19).
  */
 static bool saw_everything(int fd, const struct sw_talk *talk)
 {
@@ -664,7 +667,8 @@ static bool flow_start(void)
 	return sw_pool_map(&talks, sizeof(struct sw_talk), (uint32_t)sw_config.connections_max);
 }
 
-/* Locks of threads that do not exist in the child. Their conversations were caught in mid-change. */
+/* Locks of threads that do not exist in the child. Their conversations were caught in mid-change.
+ */
 static void flow_fork_child(void)
 {
 	uint32_t used = sw_pool_used(&talks);

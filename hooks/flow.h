@@ -30,8 +30,8 @@ void sw_flow_duplicated(struct sw_guest *g, int fd, int to);
 
 /* `total` bytes passed, found at the start of the vector. total <= 0 does nothing for SW_OUT; 0
  * for SW_IN is the end of that direction. */
-void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction,
-		   const struct iovec *iov, size_t count, ssize_t total);
+void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction, const struct iovec *iov,
+		   size_t count, ssize_t total);
 /* `total` bytes passed that nobody could read. */
 void sw_flow_unread(struct sw_guest *g, int fd, enum sw_direction direction, ssize_t total);
 /* No more bytes will pass in this direction. */

@@ -48,9 +48,10 @@ struct plan {
 };
 
 struct look {
-	struct sw_bytes head; /* what was kept and what this call adds, from the head's first byte */
-	size_t kept;	      /* bytes of it that are gone already */
-	uint32_t gathered;    /* slot + 1 when `head` had to be put together */
+	struct sw_bytes
+		head;	   /* what was kept and what this call adds, from the head's first byte */
+	size_t kept;	   /* bytes of it that are gone already */
+	uint32_t gathered; /* slot + 1 when `head` had to be put together */
 	struct sw_request request;
 	struct sw_seam seam;
 };
@@ -154,8 +155,7 @@ static bool same_socket(int fd, const struct sw_talk *talk)
 	socklen_t len = sizeof(uint64_t);
 	uint64_t cookie = 0;
 
-	return talk->cookie &&
-	       sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
+	return talk->cookie && sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
 	       cookie == talk->cookie;
 }
 
@@ -204,7 +204,8 @@ static bool lines_fit(const struct sw_talk *talk, const struct look *look)
 }
 
 /* Writes the text for this head and remembers the Exit. False: the head goes as it is. */
-static bool decide(struct sw_guest *g, int fd, struct sw_talk *talk, struct look *look, sw_ref entry)
+static bool decide(struct sw_guest *g, int fd, struct sw_talk *talk, struct look *look,
+		   sw_ref entry)
 {
 	struct sw_writer w;
 	bool suppressed = false;
@@ -319,7 +320,8 @@ static size_t take_program(struct source *source, struct iovec *to, size_t len, 
 		size_t part = SW_MIN(have, len);
 
 		if (part && !leave_out)
-			to[n++] = (struct iovec){(uint8_t *)source->iov->iov_base + source->at, part};
+			to[n++] =
+				(struct iovec){(uint8_t *)source->iov->iov_base + source->at, part};
 		source->at += part;
 		len -= part;
 		if (source->at == source->iov->iov_len) {
@@ -402,9 +404,9 @@ void sw_inject_failed(struct sw_guest *g, int fd)
 }
 
 /*
- * The call is over: its buffer goes back to the talk, or to the pool when the talk has ended or gone
- * deaf meanwhile. What was decided for a head of which nothing went is undone: the program may send
- * another one next.
+ * The call is over: its buffer goes back to the talk, or to the pool when the talk has ended or
+ * gone deaf meanwhile. What was decided for a head of which nothing went is undone: the program may
+ * send another one next.
  */
 static void flight_over(struct sw_guest *g, int fd, uint32_t lines, ssize_t sent)
 {

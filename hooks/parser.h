@@ -47,12 +47,12 @@ struct sw_tag {
 /* What a request said. All views are good only during the call that reports them. */
 struct sw_request {
 	enum sw_layer layer;
-	struct sw_bytes method;    /* for the method filter */
-	struct sw_bytes operation; /* span name; never empty */
-	struct sw_bytes peer;	   /* the server as the client named it; may be empty */
-	struct sw_bytes carrier;   /* value of sw8; at == NULL when there was none */
+	struct sw_bytes method;	     /* for the method filter */
+	struct sw_bytes operation;   /* span name; never empty */
+	struct sw_bytes peer;	     /* the server as the client named it; may be empty */
+	struct sw_bytes carrier;     /* value of sw8; at == NULL when there was none */
 	struct sw_bytes correlation; /* value of sw8-correlation; at == NULL when there was none */
-	struct sw_bytes params;	   /* query string, reported only by key */
+	struct sw_bytes params;	     /* query string, reported only by key */
 	size_t tag_count;
 	struct sw_tag tag[SW_REQUEST_TAGS]; /* in the order in which they are shown */
 };

@@ -211,12 +211,14 @@ static void write_unix(struct sw_writer *w, int fd, bool other_end)
 	socklen_t len = sizeof(addr);
 	struct sw_bytes path;
 
-	if ((other_end ? sw_sys(getpeername, fd, &addr, &len) : sw_sys(getsockname, fd, &addr, &len)))
+	if ((other_end ? sw_sys(getpeername, fd, &addr, &len)
+		       : sw_sys(getsockname, fd, &addr, &len)))
 		len = 0;
 	sw_write(w, SW_BYTES("unix:"));
 	if (len <= offsetof(struct sockaddr_un, sun_path))
 		return;
-	path = sw_bytes(addr.sun_path, SW_MIN(len, sizeof(addr)) - offsetof(struct sockaddr_un, sun_path));
+	path = sw_bytes(addr.sun_path,
+			SW_MIN(len, sizeof(addr)) - offsetof(struct sockaddr_un, sun_path));
 	if (path.at[0] == 0) { /* abstract: shown as tools show it */
 		sw_write(w, SW_BYTES("@"));
 		path = sw_bytes_from(path, 1);

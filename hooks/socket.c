@@ -65,7 +65,8 @@ ssize_t sw_hook_recv(struct sw_guest *g, int fd, void *buf, size_t len, int flag
 	return got;
 }
 
-ssize_t sw_hook___recv_chk(struct sw_guest *g, int fd, void *buf, size_t len, size_t size, int flags)
+ssize_t sw_hook___recv_chk(struct sw_guest *g, int fd, void *buf, size_t len, size_t size,
+			   int flags)
 {
 	ssize_t got = sw_call(g, __recv_chk, fd, buf, len, size, flags);
 
@@ -146,15 +147,15 @@ static void sent_some(struct sw_guest *g, int fd, const struct sw_outgoing *out,
 }
 
 /* Injects, or makes the program's own call `real` and reports it. */
-#define SEND(g, fd, out, real)                                  \
-	({                                                      \
-		ssize_t sent_;                                  \
-                                                                \
-		if (!sw_inject_send((g), (fd), (out), &sent_)) { \
-			sent_ = (real);                         \
-			sent_some((g), (fd), (out), sent_);     \
-		}                                               \
-		sent_;                                          \
+#define SEND(g, fd, out, real)                                                                     \
+	({                                                                                         \
+		ssize_t sent_;                                                                     \
+                                                                                                   \
+		if (!sw_inject_send((g), (fd), (out), &sent_)) {                                   \
+			sent_ = (real);                                                            \
+			sent_some((g), (fd), (out), sent_);                                        \
+		}                                                                                  \
+		sent_;                                                                             \
 	})
 
 ssize_t sw_hook_send(struct sw_guest *g, int fd, const void *buf, size_t len, int flags)

@@ -34,15 +34,15 @@ struct sw_talk {
 	uint8_t role;	       /* enum sw_role */
 	uint8_t phase;	       /* enum sw_phase */
 	uint8_t parser;
-	bool no_carry;	       /* our lines are out of the question for the life of the talk */
-	uint16_t fds;	       /* descriptors that lead here */
+	bool no_carry; /* our lines are out of the question for the life of the talk */
+	uint16_t fds;  /* descriptors that lead here */
 
 	uint8_t family; /* of the other end */
 	uint16_t port;
 	uint8_t address[16];
-	int reader;	 /* thread that read the last request */
+	int reader;	    /* thread that read the last request */
 	uint64_t passed[2]; /* bytes that we saw, by direction */
-	uint64_t cookie; /* SO_COOKIE at connect (Linux 4.6); 0: never inject */
+	uint64_t cookie;    /* SO_COOKIE at connect (Linux 4.6); 0: never inject */
 
 	/* A message head in pieces, by side: index + 1 in sw_pool_heads, and bytes in it. */
 	struct {

@@ -32,19 +32,20 @@ enum span_state { SPAN_FREE, SPAN_OPEN, SPAN_HELD };
 
 struct span {
 	_Atomic uint64_t state; /* generation << 2 | enum span_state */
-	uint64_t start_ns; /* CLOCK_MONOTONIC */
-	uint64_t wall_ns;  /* what to add for Unix time: asked once per segment, so its spans agree */
-	sw_ref entry;	     /* Exit: its request, 0: alone */
-	uint32_t forks;	     /* sw_process_forks when it began */
-	uint32_t births;     /* sw_process_births when it began */
-	bool suppressed;     /* Entry that is context only: nothing is reported */
-	uint16_t trace_len;  /* Entry: base64 of the trace id, as it came or as we made it */
+	uint64_t start_ns;	/* CLOCK_MONOTONIC */
+	uint64_t
+		wall_ns; /* what to add for Unix time: asked once per segment, so its spans agree */
+	sw_ref entry;	 /* Exit: its request, 0: alone */
+	uint32_t forks;	 /* sw_process_forks when it began */
+	uint32_t births; /* sw_process_births when it began */
+	bool suppressed; /* Entry that is context only: nothing is reported */
+	uint16_t trace_len; /* Entry: base64 of the trace id, as it came or as we made it */
 	uint16_t carrier_at, carrier_len; /* Entry: in text */
 	uint16_t correlation_at, correlation_len;
 	uint16_t operation_at, operation_len;
 	uint16_t peer_at, peer_len;
-	_Atomic uint32_t next_span; /* Entry: next span id */
-	_Atomic uint32_t exits;	    /* Entry: Exit records put or certain to be put */
+	_Atomic uint32_t next_span;	 /* Entry: next span id */
+	_Atomic uint32_t exits;		 /* Entry: Exit records put or certain to be put */
 	_Atomic sw_ref open[OPEN_EXITS]; /* Entry: Exits to close with it */
 	char trace64[128];
 	struct sw_record_span record;
@@ -210,8 +211,8 @@ static struct span *begin_span(const struct sw_begin *begin, enum sw_span_type t
 	span->forks = atomic_load_explicit(&sw_process_forks, memory_order_relaxed);
 	span->births = atomic_load_explicit(&sw_process_births, memory_order_relaxed);
 	span->suppressed = false;
-	span->wall_ns = wall_ns ? wall_ns
-				: sw_clock_ns(CLOCK_REALTIME) - sw_clock_ns(CLOCK_MONOTONIC);
+	span->wall_ns =
+		wall_ns ? wall_ns : sw_clock_ns(CLOCK_REALTIME) - sw_clock_ns(CLOCK_MONOTONIC);
 	span->record = (struct sw_record_span){
 		.record = {.kind = SW_RECORD_SPAN},
 		.start_ms = (int64_t)((span->wall_ns + span->start_ns) / 1000000u),
@@ -312,7 +313,8 @@ sw_ref sw_trace_entry_of_carrier(struct sw_bytes carrier)
 		ref = ref_of(atomic_load(&span->state), i);
 		if (!hold(ref))
 			continue;
-		if (sw_bytes_equal(carrier, sw_bytes(span->text + span->carrier_at, span->carrier_len))) {
+		if (sw_bytes_equal(carrier,
+				   sw_bytes(span->text + span->carrier_at, span->carrier_len))) {
 			let_go(span, ref);
 			if (found)
 				return 0;

@@ -14,8 +14,8 @@
 struct sw_begin {
 	const struct sw_request *request;
 	uint32_t component;
-	uint64_t start_ns;     /* CLOCK_MONOTONIC of the first byte */
-	struct sw_bytes peer;  /* Entry: the client; Exit: the server as the program called it */
+	uint64_t start_ns;    /* CLOCK_MONOTONIC of the first byte */
+	struct sw_bytes peer; /* Entry: the client; Exit: the server as the program called it */
 };
 
 /* An Entry, traced or suppressed; 0 when there is no room for it. */

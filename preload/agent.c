@@ -95,19 +95,19 @@ static void walk_end(const struct walk *walk)
 }
 
 /* Calls one slot of every module, in start order or (back) against it. */
-#define WALK(back, slot, ...)                                                          \
-	do {                                                                           \
-		struct walk walk_;                                                     \
-                                                                                       \
-		if (!walk_begin(&walk_))                                               \
-			break;                                                         \
-		for (int i_ = 0; i_ < MODULES; i_++) {                                 \
-			const struct sw_module *m_ = modules[(back) ? MODULES - 1 - i_ : i_]; \
-                                                                                       \
-			if (m_->slot)                                                  \
-				m_->slot(__VA_ARGS__);                                 \
-		}                                                                      \
-		walk_end(&walk_);                                                      \
+#define WALK(back, slot, ...)                                                                      \
+	do {                                                                                       \
+		struct walk walk_;                                                                 \
+                                                                                                   \
+		if (!walk_begin(&walk_))                                                           \
+			break;                                                                     \
+		for (int i_ = 0; i_ < MODULES; i_++) {                                             \
+			const struct sw_module *m_ = modules[(back) ? MODULES - 1 - i_ : i_];      \
+                                                                                                   \
+			if (m_->slot)                                                              \
+				m_->slot(__VA_ARGS__);                                             \
+		}                                                                                  \
+		walk_end(&walk_);                                                                  \
 	} while (0)
 
 void sw_modules_kick(void)
@@ -195,7 +195,8 @@ __attribute__((destructor)) static void unload(void)
 
 __attribute__((constructor)) static void load(void)
 {
-	if (getauxval(AT_SECURE) || (void *)dlsym(RTLD_DEFAULT, "swagent_version") != (void *)swagent_version)
+	if (getauxval(AT_SECURE) ||
+	    (void *)dlsym(RTLD_DEFAULT, "swagent_version") != (void *)swagent_version)
 		return; /* setuid, or a second copy: every hook passes through */
 	sw_real_resolve();
 	sw_stderr_note();

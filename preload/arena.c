@@ -39,8 +39,7 @@ int64_t sw_pool_take(struct sw_pool *pool)
 		uint64_t rest = atomic_load_explicit(&pool->next[index], memory_order_relaxed);
 
 		/* Pairs with the exchange in sw_pool_give. */
-		if (atomic_compare_exchange_weak(&pool->free, &top,
-						 ((top >> 32) + 1) << 32 | rest))
+		if (atomic_compare_exchange_weak(&pool->free, &top, ((top >> 32) + 1) << 32 | rest))
 			return index;
 	}
 	return take_fresh(pool);

@@ -13,7 +13,8 @@
 
 #define SW_LIKELY(x) __builtin_expect(!!(x), 1)
 #define SW_UNLIKELY(x) __builtin_expect(!!(x), 0)
-/* Nothing is ever mapped below: a pointer there is a mistake of the program, for the kernel to say. */
+/* Nothing is ever mapped below: a pointer there is a mistake of the program, for the kernel to say.
+ */
 #define SW_PAGE 4096
 #define SW_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
 #define SW_MIN(a, b) ((a) < (b) ? (a) : (b))
@@ -56,15 +57,13 @@ static inline bool sw_bytes_equal(struct sw_bytes a, struct sw_bytes b)
 
 static inline bool sw_bytes_starts(struct sw_bytes b, struct sw_bytes prefix)
 {
-	return b.len >= prefix.len &&
-	       (prefix.len == 0 || memcmp(b.at, prefix.at, prefix.len) == 0);
+	return b.len >= prefix.len && (prefix.len == 0 || memcmp(b.at, prefix.at, prefix.len) == 0);
 }
 
 static inline bool sw_bytes_ends(struct sw_bytes b, struct sw_bytes suffix)
 {
 	return b.len >= suffix.len &&
-	       (suffix.len == 0 ||
-		memcmp(b.at + b.len - suffix.len, suffix.at, suffix.len) == 0);
+	       (suffix.len == 0 || memcmp(b.at + b.len - suffix.len, suffix.at, suffix.len) == 0);
 }
 
 /* Position of the first `c`, or the length when there is none. */

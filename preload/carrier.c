@@ -52,7 +52,8 @@ static size_t split(struct sw_bytes carrier, struct sw_bytes field[SW_CARRIER_FI
 	return count;
 }
 
-enum sw_carried sw_carrier_read(struct sw_bytes carrier, struct sw_bytes ret_field[SW_CARRIER_FIELDS])
+enum sw_carried sw_carrier_read(struct sw_bytes carrier,
+				struct sw_bytes ret_field[SW_CARRIER_FIELDS])
 {
 	if (carrier.len == 0)
 		return SW_CARRIED_NOTHING;

@@ -26,7 +26,8 @@ enum sw_carrier_field {
 };
 
 /* Splits into fields, still encoded; good while `carrier` is. */
-enum sw_carried sw_carrier_read(struct sw_bytes carrier, struct sw_bytes ret_field[SW_CARRIER_FIELDS]);
+enum sw_carried sw_carrier_read(struct sw_bytes carrier,
+				struct sw_bytes ret_field[SW_CARRIER_FIELDS]);
 
 void sw_write_base64(struct sw_writer *w, struct sw_bytes bytes);
 

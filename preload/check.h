@@ -21,7 +21,7 @@ void sw_disarm(const char *what);
 /* Why we are disarmed, or NULL. */
 const char *sw_disarmed_by(void);
 
-#define SW_CHECK(condition)                                                     \
+#define SW_CHECK(condition)                                                                        \
 	(SW_LIKELY(condition) ? true : (sw_disarm(__FILE_NAME__ ": " #condition), false))
 
 #ifndef __FILE_NAME__

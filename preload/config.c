@@ -23,13 +23,22 @@ struct key {
 	const char *names;    /* choice: comma separated, in the order of the enum */
 };
 
-#define KEY_ROW_flag(field, env, least, most) {env, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL}
-#define KEY_ROW_number(field, env, least, most) \
-	{env, KEY_number, offsetof(struct sw_config, field), least, most, NULL}
-#define KEY_ROW_text(field, env, least, most) \
-	{env, KEY_text, offsetof(struct sw_config, field), least, most, NULL}
-#define KEY_ROW_choice(field, env, type, names) \
-	{env, KEY_choice, offsetof(struct sw_config, field), 0, 0, names}
+#define KEY_ROW_flag(field, env, least, most)                                                      \
+	{                                                                                          \
+		env, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL                       \
+	}
+#define KEY_ROW_number(field, env, least, most)                                                    \
+	{                                                                                          \
+		env, KEY_number, offsetof(struct sw_config, field), least, most, NULL              \
+	}
+#define KEY_ROW_text(field, env, least, most)                                                      \
+	{                                                                                          \
+		env, KEY_text, offsetof(struct sw_config, field), least, most, NULL                \
+	}
+#define KEY_ROW_choice(field, env, type, names)                                                    \
+	{                                                                                          \
+		env, KEY_choice, offsetof(struct sw_config, field), 0, 0, names                    \
+	}
 
 static const struct key keys[] = {
 #define SW_ALIAS(alias, env)

@@ -10,7 +10,7 @@
 #define SW_EXPORT __attribute__((visibility("default")))
 #define SW_UNPACK(...) __VA_ARGS__
 
-#define SW_HOOK_FD(family, type, name, params, args, doc) \
+#define SW_HOOK_FD(family, type, name, params, args, doc)                                          \
 	type sw_hook_##name(struct sw_guest *g, SW_UNPACK params);
 #define SW_HOOK SW_HOOK_FD
 #define SW_HOOK_PLAIN(family, type, name, params, args, doc) type sw_plain_##name params;

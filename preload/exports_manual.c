@@ -16,8 +16,8 @@
 #include "preload/process.h"
 #include "preload/sys.h"
 
-#define EXPORT(type, name, params)                         \
-	SW_EXPORT type export_##name params __asm__(#name); \
+#define EXPORT(type, name, params)                                                                 \
+	SW_EXPORT type export_##name params __asm__(#name);                                        \
 	SW_EXPORT type export_##name params
 
 #define RESOLVED(name) (sw_real.name ? (void)0 : sw_real_resolve())
@@ -76,21 +76,21 @@ EXPORT(void, abort, (void))
 static char *const none[] = {NULL};
 
 /* Counts the arguments up to NULL, then copies them. `list` stays usable for what follows. */
-#define COLLECT_ARGV(first, list, argv)                                \
-	do {                                                           \
-		va_list count_;                                        \
-		size_t n_ = 1;                                         \
-                                                                       \
-		va_copy(count_, list);                                 \
-		while (n_++, va_arg(count_, char *))                   \
-			;                                              \
-		va_end(count_);                                        \
-		char **all_ = alloca(n_ * sizeof(char *));             \
-                                                                       \
-		all_[0] = (char *)(uintptr_t)(first);                  \
-		for (size_t i_ = 1; i_ < n_; i_++)                     \
-			all_[i_] = va_arg(list, char *);               \
-		argv = all_;                                           \
+#define COLLECT_ARGV(first, list, argv)                                                            \
+	do {                                                                                       \
+		va_list count_;                                                                    \
+		size_t n_ = 1;                                                                     \
+                                                                                                   \
+		va_copy(count_, list);                                                             \
+		while (n_++, va_arg(count_, char *))                                               \
+			;                                                                          \
+		va_end(count_);                                                                    \
+		char **all_ = alloca(n_ * sizeof(char *));                                         \
+                                                                                                   \
+		all_[0] = (char *)(uintptr_t)(first);                                              \
+		for (size_t i_ = 1; i_ < n_; i_++)                                                 \
+			all_[i_] = va_arg(list, char *);                                           \
+		argv = all_;                                                                       \
 	} while (0)
 
 EXPORT(int, execl, (const char *path, const char *arg, ...))
@@ -142,22 +142,22 @@ static void duplicated(int fd, int to)
 }
 
 /* The kernel reads one word whatever the command; so do we. */
-#define FCNTL(name)                                                            \
-	EXPORT(int, name, (int fd, int command, ...))                          \
-	{                                                                      \
-		va_list list;                                                  \
-		void *arg;                                                     \
-		int result;                                                    \
-                                                                               \
-		va_start(list, command);                                       \
-		arg = va_arg(list, void *);                                    \
-		va_end(list);                                                  \
-		RESOLVED(name);                                                \
-		if (command != F_DUPFD && command != F_DUPFD_CLOEXEC)          \
-			return sw_real.name(fd, command, arg);                 \
-		result = sw_real.name(fd, command, arg);                       \
-		duplicated(fd, result);                                        \
-		return result;                                                 \
+#define FCNTL(name)                                                                                \
+	EXPORT(int, name, (int fd, int command, ...))                                              \
+	{                                                                                          \
+		va_list list;                                                                      \
+		void *arg;                                                                         \
+		int result;                                                                        \
+                                                                                                   \
+		va_start(list, command);                                                           \
+		arg = va_arg(list, void *);                                                        \
+		va_end(list);                                                                      \
+		RESOLVED(name);                                                                    \
+		if (command != F_DUPFD && command != F_DUPFD_CLOEXEC)                              \
+			return sw_real.name(fd, command, arg);                                     \
+		result = sw_real.name(fd, command, arg);                                           \
+		duplicated(fd, result);                                                            \
+		return result;                                                                     \
 	}
 
 FCNTL(fcntl)
@@ -219,7 +219,8 @@ EXPORT(long, syscall, (long number, ...))
 	outer = sw_call_begin(g, (int)arg[0]);
 	sw_raw_before(g, number, arg);
 	if (!sw_raw_send(g, number, arg, &result)) {
-		result = sw_call(g, syscall, number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+		result =
+			sw_call(g, syscall, number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
 		sw_raw_after(g, number, arg, result);
 	}
 	sw_call_end(g, outer);

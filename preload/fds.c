@@ -210,8 +210,8 @@ bool sw_stderr_is(long fd)
 {
 	struct stat now;
 
-	return stderr_was.known && sw_sys(fstat, fd, &now) == 0 &&
-	       now.st_dev == stderr_was.dev && now.st_ino == stderr_was.ino;
+	return stderr_was.known && sw_sys(fstat, fd, &now) == 0 && now.st_dev == stderr_was.dev &&
+	       now.st_ino == stderr_was.ino;
 }
 
 int sw_fd_next_ours(int from)

@@ -6,7 +6,8 @@
 
 /* Two frames of one thread are nearer to each other than this, or on different stacks. */
 #define STACK_SPAN (8u << 20)
-/* A handler on another stack that makes this many calls inside one of our sections is no handler. */
+/* A handler on another stack that makes this many calls inside one of our sections is no handler.
+ */
 #define REFUSALS_MAX 256
 
 __thread struct sw_guest sw_guest_self;

@@ -27,14 +27,14 @@ struct sw_guest {
 	uintptr_t frame;  /* 0: outside */
 	uint32_t refused; /* entries refused since the stamp was set */
 	bool ours;	  /* a thread of ours, or made by one: never observed */
-	bool loop;	  /* this thread has waited for many descriptors at once (hooks/context.h) */
-	bool mixed;	  /* this thread has had two requests open at once (hooks/context.h) */
-	bool kick;	  /* the reporter wants to be told, once we have left */
-	uint32_t ring;	  /* the ring that this thread tries first */
-	int tid;	  /* of this thread, 0 until asked */
-	sw_ref talk;	  /* conversation whose request this thread read last */
-	int call_fd;	  /* descriptor of the call that is being made */
-	sw_ref call;	  /* the conversation that it led to before the call; 0: none */
+	bool loop;     /* this thread has waited for many descriptors at once (hooks/context.h) */
+	bool mixed;    /* this thread has had two requests open at once (hooks/context.h) */
+	bool kick;     /* the reporter wants to be told, once we have left */
+	uint32_t ring; /* the ring that this thread tries first */
+	int tid;       /* of this thread, 0 until asked */
+	sw_ref talk;   /* conversation whose request this thread read last */
+	int call_fd;   /* descriptor of the call that is being made */
+	sw_ref call;   /* the conversation that it led to before the call; 0: none */
 };
 
 /* One per thread, in the static TLS block: no allocation, no __tls_get_addr (pitfall 30). */
@@ -101,11 +101,11 @@ void sw_guest_mark_ours(void);
 int sw_guest_tid(struct sw_guest *g);
 
 /* The real call, outside the guest. Its errno is left as it is. */
-#define sw_call(g, name, ...)                                        \
-	({                                                           \
-		__typeof__(sw_real.name(__VA_ARGS__)) sw_result_;    \
-		sw_guest_pause(g);                                   \
-		sw_result_ = sw_real.name(__VA_ARGS__);              \
-		sw_guest_resume(g);                                  \
-		sw_result_;                                          \
+#define sw_call(g, name, ...)                                                                      \
+	({                                                                                         \
+		__typeof__(sw_real.name(__VA_ARGS__)) sw_result_;                                  \
+		sw_guest_pause(g);                                                                 \
+		sw_result_ = sw_real.name(__VA_ARGS__);                                            \
+		sw_guest_resume(g);                                                                \
+		sw_result_;                                                                        \
 	})

@@ -35,8 +35,8 @@ static char instance_base[NAME_MAX_BYTES + 1];
 static void draw_seed(void)
 {
 	if (sw_sys(getrandom, &seed, sizeof(seed), GRND_NONBLOCK) != sizeof(seed))
-		seed = sw_clock_ns(CLOCK_REALTIME) * 0x9e3779b97f4a7c15u ^
-		       (uint64_t)sw_sys(getpid) << 40;
+		seed = sw_clock_ns(CLOCK_REALTIME) * 0x9e3779b97f4a7c15u ^ (uint64_t)sw_sys(getpid)
+										   << 40;
 }
 
 struct sw_id sw_process_id_next(void)

@@ -23,11 +23,11 @@ static const char *const names[] = {
 #undef SW_HOOK_MANUAL
 };
 
-#define SW_HOOK_FD(family, type, name, params, args, doc) \
-	static type early_##name params                   \
-	{                                                 \
-		sw_real_resolve();                        \
-		return sw_real.name args;                 \
+#define SW_HOOK_FD(family, type, name, params, args, doc)                                          \
+	static type early_##name params                                                            \
+	{                                                                                          \
+		sw_real_resolve();                                                                 \
+		return sw_real.name args;                                                          \
 	}
 #define SW_HOOK SW_HOOK_FD
 #define SW_HOOK_PLAIN SW_HOOK_FD

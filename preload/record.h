@@ -24,8 +24,8 @@ struct sw_record {
 };
 
 enum sw_span_type { /* specification 3.4, SpanType */
-	SW_SPAN_ENTRY = 0,
-	SW_SPAN_EXIT = 1,
+		    SW_SPAN_ENTRY = 0,
+		    SW_SPAN_EXIT = 1,
 };
 
 enum sw_span_flag {
@@ -42,15 +42,15 @@ struct sw_record_span {
 	int64_t start_ms; /* Unix time */
 	int64_t end_ms;
 	int32_t span;
-	int32_t parent;	  /* -1: first of its segment */
-	uint32_t exits;	  /* Entry: Exit records of this segment that were or will be put */
+	int32_t parent; /* -1: first of its segment */
+	uint32_t exits; /* Entry: Exit records of this segment that were or will be put */
 	uint32_t component;
-	uint32_t status; /* 0: no answer, or a format without one */
-	uint8_t type;	 /* enum sw_span_type */
-	uint8_t layer;	 /* enum sw_layer */
-	uint8_t flags;	 /* enum sw_span_flag */
+	uint32_t status;    /* 0: no answer, or a format without one */
+	uint8_t type;	    /* enum sw_span_type */
+	uint8_t layer;	    /* enum sw_layer */
+	uint8_t flags;	    /* enum sw_span_flag */
 	uint8_t status_tag; /* tag key that carries the status, SW_TAG_COUNT: none */
-	uint32_t text;	 /* bytes of fields that follow */
+	uint32_t text;	    /* bytes of fields that follow */
 };
 
 /* Text fields. The order of tags is the order in which they are shown. */

@@ -3,8 +3,8 @@
  *
  * Each ring is a power of two of bytes with a head (written by whoever holds the lock) and a tail
  * (written by the reporter). A record never wraps: a filler record leads back to the start. The
- * lock word is the holder's thread id: unique among living threads, and asked of the kernel when the
- * holder seems to be gone.
+ * lock word is the holder's thread id: unique among living threads, and asked of the kernel when
+ * the holder seems to be gone.
  */
 #include "preload/ring.h"
 
@@ -21,8 +21,8 @@
 
 struct ring {
 	_Atomic int lock;      /* thread id of the writer, 0: nobody writes */
-	_Atomic uint64_t head;	/* released after the record is whole; pairs with drain_ring */
-	_Atomic uint64_t tail;	/* released after the record is read; pairs with reserve */
+	_Atomic uint64_t head; /* released after the record is whole; pairs with drain_ring */
+	_Atomic uint64_t tail; /* released after the record is read; pairs with reserve */
 	uint8_t *data;
 	/* The reporter's own: how long the same writer has been seen inside. */
 	int seen_lock;
@@ -126,7 +126,8 @@ static bool put_into(struct sw_guest *g, struct ring *ring, const struct sw_reco
 bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text)
 {
 	head->size = (uint32_t)((head_len + text.len + 7) & ~7ul);
-	for (uint32_t i = 0; ring_size && SW_CHECK(head->size <= SW_RECORD_MAX) && i < RINGS_MAX; i++) {
+	for (uint32_t i = 0; ring_size && SW_CHECK(head->size <= SW_RECORD_MAX) && i < RINGS_MAX;
+	     i++) {
 		uint32_t at = (g->ring + i) % RINGS_MAX;
 
 		if (put_into(g, &rings[at], head, head_len, text)) {

@@ -31,8 +31,7 @@ extern _Atomic uint32_t sw_ring_reader;
  * Puts one record, given as head and text (text may be empty). The size field is set here.
  * False: dropped and counted. May set g->kick.
  */
-bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len,
-		 struct sw_bytes text);
+bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text);
 
 /* Reporter thread only: hands every waiting record to `take` and frees it. Returns how many.
  * The record is good until `take` returns. */

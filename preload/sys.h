@@ -51,7 +51,7 @@ static inline long sw_sys6(long n, long a, long b, long c, long d, long e, long 
 #error "no system call sequence for this architecture"
 #endif
 
-#define SW_SYS_6(n, a, b, c, d, e, f, ...) \
+#define SW_SYS_6(n, a, b, c, d, e, f, ...)                                                         \
 	sw_sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 /* sw_sys(NAME, up to six arguments) */
 #define sw_sys(name, ...) SW_SYS_6(SYS_##name, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)

@@ -22,8 +22,8 @@ struct pending {
 	const struct sw_record_span **span; /* Owned, and each of them */
 	size_t count, room;
 	size_t bytes;
-	bool entered;	    /* the last span is the Entry */
-	uint32_t expected;  /* spans in all, once entered */
+	bool entered;	   /* the last span is the Entry */
+	uint32_t expected; /* spans in all, once entered */
 	uint64_t entered_ns;
 	UT_hash_handle hh;
 };
@@ -64,7 +64,7 @@ struct sw_assembler *sw_assembler_free(struct sw_assembler *assembler)
 	struct pending *pending, *next;
 
 	if (assembler) {
-		HASH_ITER(hh, assembler->table, pending, next)
+		HASH_ITER (hh, assembler->table, pending, next)
 			drop(assembler, pending);
 		free(assembler);
 	}
@@ -184,7 +184,7 @@ void sw_assembler_expire(struct sw_assembler *assembler, uint64_t now_ns, bool a
 
 	if (!assembler->entered)
 		return;
-	HASH_ITER(hh, assembler->table, pending, next) {
+	HASH_ITER (hh, assembler->table, pending, next) {
 		if (!pending->entered || (!all && now_ns - pending->entered_ns < WAIT_NS))
 			continue;
 		sw_count_many(SW_COUNTER_SPAN_ORPHAN, pending->expected - pending->count);

@@ -2,7 +2,8 @@
  * The contract of a loop: how our one thread sleeps and is woken.
  *
  * Two whole-file backends are meant to stand behind it (epoll now); they are probed in the order of
- * loops.def. Everything runs on our thread, but for the wake descriptor, which any thread may write.
+ * loops.def. Everything runs on our thread, but for the wake descriptor, which any thread may
+ * write.
  */
 #pragma once
 
@@ -33,9 +34,9 @@ struct sw_loop_backend {
 
 struct sw_loop {
 	const struct sw_loop_backend *backend;
-	int fd;		     /* the backend's; ours (preload/fds.h) */
-	int wake_fd;	     /* an eventfd, or in a private table a signalfd: see sw_loop_wake */
-	int pid, tid;	     /* private table: whom to wake */
+	int fd;	      /* the backend's; ours (preload/fds.h) */
+	int wake_fd;  /* an eventfd, or in a private table a signalfd: see sw_loop_wake */
+	int pid, tid; /* private table: whom to wake */
 	struct sw_watch wake;
 };
 

@@ -43,7 +43,8 @@ static int milliseconds(int64_t timeout_ns)
 static int epoll_sleep(struct sw_loop *loop, int64_t timeout_ns)
 {
 	struct epoll_event event[EVENTS];
-	long count = sw_sys(epoll_pwait, loop->fd, event, EVENTS, milliseconds(timeout_ns), NULL, 8);
+	long count =
+		sw_sys(epoll_pwait, loop->fd, event, EVENTS, milliseconds(timeout_ns), NULL, 8);
 
 	if (count < 0)
 		return count == -EINTR ? 0 : (int)count;

@@ -93,7 +93,8 @@ static void take_segment(void *arg, const struct sw_segment *segment)
 		return;
 	}
 	a->message.len = 0;
-	if (!sw_encode_segment(a->encoder, a->transport->format, &a->sender, segment, &a->message)) {
+	if (!sw_encode_segment(a->encoder, a->transport->format, &a->sender, segment,
+			       &a->message)) {
 		sw_count(SEGMENT_LOST);
 		return;
 	}
@@ -105,7 +106,8 @@ static void take_record(void *arg, const struct sw_record *record)
 {
 	struct sw_agent *a = arg;
 
-	if (record->kind == SW_RECORD_SPAN && SW_CHECK(record->size >= sizeof(struct sw_record_span)))
+	if (record->kind == SW_RECORD_SPAN &&
+	    SW_CHECK(record->size >= sizeof(struct sw_record_span)))
 		sw_assembler_take(a->assembler, (const struct sw_record_span *)record, a->now_ns);
 }
 
@@ -170,6 +172,8 @@ static unsigned turn(struct sw_agent *a, bool all)
 	unsigned records;
 
 	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	/* Before the rings are empty: who ends the process now must wait for us. */
+	atomic_store(&shared.holding, true);
 	records = sw_ring_drain(take_record, a);
 	sw_ring_sweep();
 	sw_assembler_expire(a->assembler, a->now_ns, all);
@@ -187,7 +191,8 @@ static void say_counters(void)
 		uint64_t n = sw_counter_read((enum sw_counter)i);
 
 		if (n)
-			sw_say(SW_LEVEL_DEBUG, "%s %llu", sw_counter_names[i], (unsigned long long)n);
+			sw_say(SW_LEVEL_DEBUG, "%s %llu", sw_counter_names[i],
+			       (unsigned long long)n);
 	}
 }
 
@@ -221,7 +226,8 @@ static int nap(struct sw_agent *a, bool busy)
 		limit = ALONE_NS;
 	atomic_store(&sw_ring_reader, tick ? SW_READER_TICK : SW_READER_IDLE);
 	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
-	if ((!tick && sw_ring_waiting()) || atomic_load(&shared.asked) != atomic_load(&shared.flushed) ||
+	if ((!tick && sw_ring_waiting()) ||
+	    atomic_load(&shared.asked) != atomic_load(&shared.flushed) ||
 	    atomic_load(&shared.leave))
 		limit = 0;
 	error = a->loop.backend->wait(&a->loop, limit);
@@ -315,8 +321,9 @@ static void say_findings(void)
 	}
 	if (!shy && sw_counter_read(SW_COUNTER_PEER_SHY)) {
 		shy = true;
-		sw_say(SW_LEVEL_WARNING, "a server refuses request heads that carry sw8 and gets no "
-					 "more of them (SW_AGENT_INJECT_IGNORE_PEERS)");
+		sw_say(SW_LEVEL_WARNING,
+		       "a server refuses request heads that carry sw8 and gets no "
+		       "more of them (SW_AGENT_INJECT_IGNORE_PEERS)");
 	}
 }
 
@@ -453,7 +460,8 @@ static void reporter_kick(void)
 {
 	if (atomic_load(&shared.failed))
 		return;
-	/* The next record asks again. A program that always blocks signals is believed in the end. */
+	/* The next record asks again. A program that always blocks signals is believed in the end.
+	 */
 	if (atomic_load(&shared.state) == THREAD_NONE && perhaps_in_handler() &&
 	    atomic_fetch_add(&shared.doubts, 1) < DOUBTS_MAX)
 		return;

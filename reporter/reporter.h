@@ -19,11 +19,11 @@ struct sw_agent {
 	struct sw_sender sender;
 	struct sw_buffer message; /* one encoded message, on its way into a batch */
 	struct sw_batch batch[SW_BATCH_KINDS];
-	uint64_t batch_since_ns;  /* age of the oldest segment that waits */
-	uint64_t retry_ns;	  /* not before this moment; 0: now */
-	uint64_t heartbeat_ns;	  /* when the next keep-alive is due */
+	uint64_t batch_since_ns; /* age of the oldest segment that waits */
+	uint64_t retry_ns;	 /* not before this moment; 0: now */
+	uint64_t heartbeat_ns;	 /* when the next keep-alive is due */
 	uint64_t heartbeats;
-	uint64_t now_ns; /* CLOCK_MONOTONIC at the start of this turn */
+	uint64_t now_ns;    /* CLOCK_MONOTONIC at the start of this turn */
 	_Atomic bool alive; /* everything above is made; other threads may wake the loop */
 };
 

@@ -7,8 +7,7 @@
 #include "preload/fds.h"
 #include "preload/sys.h"
 
-static const char *const level_names[] = {"debug", "info", "warning", "error",
-					   "critical"};
+static const char *const level_names[] = {"debug", "info", "warning", "error", "critical"};
 
 /*
  * To what is stderr, if it still is what it was at the start. From a table of our own it is reached
@@ -44,7 +43,8 @@ void sw_say(enum sw_level level, const char *format, ...)
 
 	if (!wanted(level))
 		return;
-	head = snprintf(line, sizeof(line), "swagent[%ld]: %s: ", sw_sys(getpid), level_names[level]);
+	head = snprintf(line, sizeof(line), "swagent[%ld]: %s: ", sw_sys(getpid),
+			level_names[level]);
 	va_start(list, format);
 	body = vsnprintf(line + head, sizeof(line) - (size_t)head - 1, format, list);
 	va_end(list);

@@ -10,12 +10,7 @@
 
 struct sw_agent;
 
-enum sw_batch_kind {
-	SW_BATCH_SEGMENT,
-	SW_BATCH_PROPERTIES,
-	SW_BATCH_PING,
-	SW_BATCH_KINDS
-};
+enum sw_batch_kind { SW_BATCH_SEGMENT, SW_BATCH_PROPERTIES, SW_BATCH_PING, SW_BATCH_KINDS };
 
 /* Messages of one kind, encoded in the transport's format. */
 struct sw_batch {
@@ -26,9 +21,9 @@ struct sw_batch {
 
 /* What became of a batch. */
 enum sw_sent {
-	SW_SENT,	/* delivered: the batch is the reporter's again, and empty to it */
-	SW_SENT_LATER,	/* not now: offer it again after retry_ms */
-	SW_SENT_NEVER,	/* refused for good: counted as lost */
+	SW_SENT,	  /* delivered: the batch is the reporter's again, and empty to it */
+	SW_SENT_LATER,	  /* not now: offer it again after retry_ms */
+	SW_SENT_NEVER,	  /* refused for good: counted as lost */
 	SW_SENT_UNDERWAY, /* the transport keeps it and will call sw_reporter_sent */
 };
 
