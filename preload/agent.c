@@ -139,9 +139,10 @@ void sw_modules_forked(void)
 {
 	int saved = errno;
 
-	/* A thread of the parent may have been at starting; it does not exist here. */
+	/* A thread of the parent may have been at starting; it does not exist here. Nothing leads
+	 * to what it had mapped, so the child starts afresh. */
 	if (atomic_load(&started) == 1)
-		atomic_store(&sw_armed, false);
+		atomic_store(&started, 0);
 	/* Once per child: a handler of pthread_atfork may have come before us. */
 	if (atomic_load(&started) != 2 || atomic_load(sw_process_mark))
 		return;
