@@ -106,5 +106,5 @@ def bars(results):
     def worst(names):
         return max(results[name]["instructions"]["more_per_call"] for name in names)
 
-    return [("a read or write of a file, instructions more", worst(FILE_CASES), "<=", 25),
-            ("the same in an HTTP server of one thread", worst(LONELY_CASES), "<=", 25)]
+    return [("a read or write of a file, instructions more", worst(FILE_CASES), "<=", 25, None),
+            ("the same in an HTTP server of one thread", worst(LONELY_CASES), "<=", 25, None)]

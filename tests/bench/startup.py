@@ -66,7 +66,8 @@ def show(results):
 
 def bars(results):
     true, python = results["/bin/true"], results["python3 -c pass"]
-    return [("start-up of /bin/true, ms more", true["wall_ms"]["more"], "<=", 0.3),
-            ("start-up of python3 -c pass, ms more", python["wall_ms"]["more"], "<=", 1.0),
-            ("RSS of python3 -c pass, KB more",
-             max(python["peak_kb"]["more"], python["resident_kb"]["more"]), "<=", 1024)]
+    memory = max((python["peak_kb"], python["resident_kb"]), key=lambda figure: figure["more"])
+    return [(what, figure["more"], "<=", bar, figure["more_95"]) for what, figure, bar in (
+        ("start-up of /bin/true, ms more", true["wall_ms"], 0.3),
+        ("start-up of python3 -c pass, ms more", python["wall_ms"], 1.0),
+        ("RSS of python3 -c pass, KB more", memory, 1024))]
