@@ -73,10 +73,29 @@ bool sw_filter_ant(struct sw_bytes pattern, struct sw_bytes text)
 	return ant_from(&a, 0, 0, 0);
 }
 
+/* Does every suffix begin with a dot, as usual? Asked once per configuration. */
+static bool all_dotted(void)
+{
+	static _Atomic(const char *) asked;
+	static _Atomic bool answer;
+	struct sw_bytes list = sw_bytes_text(sw_config.ignore_suffix), suffix;
+	bool dotted = true;
+
+	if (atomic_load(&asked) == sw_config.ignore_suffix)
+		return atomic_load(&answer);
+	while (next_element(&list, &suffix))
+		dotted &= suffix.len == 0 || suffix.at[0] == '.';
+	atomic_store(&answer, dotted);
+	atomic_store(&asked, sw_config.ignore_suffix);
+	return dotted;
+}
+
 static bool suffix_ignored(struct sw_bytes operation)
 {
 	struct sw_bytes list = sw_bytes_text(sw_config.ignore_suffix), suffix;
 
+	if (sw_bytes_find(operation, '.') == operation.len && all_dotted())
+		return false;
 	while (next_element(&list, &suffix)) {
 		if (suffix.len && operation.len > suffix.len && sw_bytes_ends(operation, suffix))
 			return true;

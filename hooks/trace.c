@@ -39,7 +39,8 @@ struct span {
 	uint32_t forks;	 /* sw_process_forks when it began */
 	uint32_t births; /* sw_process_births when it began */
 	bool suppressed; /* Entry that is context only: nothing is reported */
-	uint16_t trace_len; /* Entry: base64 of the trace id, as it came or as we made it */
+	bool calls_nobody;  /* Entry: its trace id cannot be passed on */
+	uint16_t trace_len; /* Entry: base64 of the caller's trace id, 0: the trace is ours */
 	uint16_t carrier_at, carrier_len; /* Entry: in text */
 	uint16_t correlation_at, correlation_len;
 	uint16_t operation_at, operation_len;
@@ -246,20 +247,29 @@ static bool entry_wanted(const struct sw_begin *begin, struct sw_bytes field[SW_
 	return false;
 }
 
+/* A trace id that does not fit would be another trace's: such a segment calls nobody. */
 static void set_trace(struct span *span, enum sw_carried carried, struct sw_bytes trace)
 {
 	struct sw_writer w = sw_writer(span->trace64, sizeof(span->trace64));
+
+	if (carried == SW_CARRIED_SAMPLED)
+		sw_write(&w, trace);
+	span->trace_len = (uint16_t)w.len;
+	span->calls_nobody = w.cut;
+}
+
+/* Our own trace is spelled out only when a call carries it; most requests make none. */
+static void write_trace(struct sw_writer *w, const struct span *context)
+{
 	uint8_t text[SW_ID_TEXT];
 	struct sw_writer id = sw_writer(text, sizeof(text));
 
-	if (carried == SW_CARRIED_SAMPLED) {
-		sw_write(&w, trace);
-	} else {
-		sw_write_id(&id, sw_process_trace_of(span->record.segment));
-		sw_write_base64(&w, sw_written(&id));
+	if (context->trace_len) {
+		sw_write(w, sw_bytes(context->trace64, context->trace_len));
+		return;
 	}
-	/* A trace id that does not fit would be another trace's: such a segment calls nobody. */
-	span->trace_len = w.cut ? 0 : (uint16_t)w.len;
+	sw_write_id(&id, sw_process_trace_of(context->record.segment));
+	sw_write_base64(w, sw_written(&id));
 }
 
 static uint32_t hash(struct sw_bytes b)
@@ -339,7 +349,7 @@ static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret
 		return TAKE_ALONE;
 	if (parent->births != atomic_load(&sw_process_births)) {
 		take = TAKE_ALONE; /* the process that began it numbers its calls */
-	} else if (parent->suppressed || parent->trace_len == 0) {
+	} else if (parent->suppressed || parent->calls_nobody) {
 		take = TAKE_SUPPRESSED;
 	} else if (atomic_load(&parent->next_span) >= sw_config.span_limit) {
 		parent->record.flags |= SW_SPAN_LIMITED;
@@ -429,7 +439,7 @@ static void write_sw8(struct sw_writer *w, const struct span *exit, const struct
 
 	sw_write_id(&segment, exit->record.segment);
 	sw_write(w, SW_BYTES("sw8: 1-"));
-	sw_write(w, sw_bytes(context->trace64, context->trace_len));
+	write_trace(w, context);
 	sw_write(w, SW_BYTES("-"));
 	sw_write_base64(w, sw_written(&segment));
 	sw_write(w, SW_BYTES("-"));

@@ -82,7 +82,12 @@ void sw_write_base64(struct sw_writer *w, struct sw_bytes in)
 		quad[1] = (uint8_t)alphabet[v >> 12 & 63];
 		quad[2] = (uint8_t)(n > 1 ? alphabet[v >> 6 & 63] : '=');
 		quad[3] = (uint8_t)(n > 2 ? alphabet[v & 63] : '=');
-		sw_write(w, sw_bytes(quad, 4));
+		if (w->room - w->len >= sizeof(quad)) {
+			memcpy(w->at + w->len, quad, sizeof(quad));
+			w->len += sizeof(quad);
+		} else {
+			sw_write(w, sw_bytes(quad, sizeof(quad)));
+		}
 	}
 }
 
