@@ -298,6 +298,16 @@ static void page_transports(FILE *out)
 #undef SW_TRANSPORT
 }
 
+static void page_kinds(FILE *out)
+{
+	fputs("What is sent, in the order in which it leaves.\n", out);
+	print_head(out, "kind | gRPC method | most in a batch | meaning", 4);
+#define SW_KIND(id, name, method, messages, doc)                                                   \
+	fprintf(out, "| `%s` | `%s` | %d | %s |\n", name, method, messages, doc);
+#include "reporter/kinds.def"
+#undef SW_KIND
+}
+
 static void page_loops(FILE *out)
 {
 	fputs("How the thread of the agent waits; the first one that this kernel has is used.\n",
@@ -336,6 +346,7 @@ static const struct page {
 	{"configuration", "Configuration", "preload/config.def", page_configuration},
 	{"counters", "Counters", "preload/counters.def", page_counters},
 	{"hooks", "Hooks", "hooks/hooks.def", page_hooks},
+	{"kinds", "Kinds of records", "reporter/kinds.def", page_kinds},
 	{"loops", "Loops", "reporter/loops.def", page_loops},
 	{"modules", "Modules", "preload/modules.def", page_modules},
 	{"parsers", "Parsers", "hooks/parsers.def", page_parsers},

@@ -91,13 +91,20 @@ static void add_ping(struct sw_agent *agent)
 		sw_reporter_add(agent, SW_BATCH_PING);
 }
 
+/* A collector that is away misses a heartbeat, it need not get all of them later. */
+static bool waits(const struct sw_agent *agent, enum sw_batch_kind kind)
+{
+	return agent->queue.messages[kind] > 0;
+}
+
 void sw_management_tick(struct sw_agent *agent)
 {
 	if (agent->now_ns < agent->heartbeat_ns)
 		return;
-	if (agent->heartbeats % sw_config.properties_factor == 0)
+	if (agent->heartbeats % sw_config.properties_factor == 0 &&
+	    !waits(agent, SW_BATCH_PROPERTIES))
 		add_properties(agent);
-	else
+	else if (!waits(agent, SW_BATCH_PROPERTIES) && !waits(agent, SW_BATCH_PING))
 		add_ping(agent);
 	agent->heartbeats++;
 	agent->heartbeat_ns = agent->now_ns + sw_config.heartbeat_s * 1000000000u;

@@ -28,12 +28,10 @@
 #include "preload/sys.h"
 #include "reporter/say.h"
 
-#define TICK_NS 100000000ull
-#define BATCH_COUNT 100
-#define BATCH_BYTES (256u << 10)
 #define DOUBTS_MAX 16
 #define ALONE_NS 20000000ull
 #define FORK_BUDGET_NS 5000000ull
+#define LEAVE_NS 2000000ull
 #define STACK_BYTES (256u << 10)
 
 enum thread_state {
@@ -52,8 +50,6 @@ static const struct sw_transport *const transports[] = {
 #undef SW_TRANSPORT
 };
 
-const char *const sw_batch_names[SW_BATCH_KINDS] = {"segment", "properties", "ping"};
-
 static const char *const protocol_names[] = {"grpc", "http", "kafka", "file"};
 
 static struct sw_agent agent;
@@ -68,119 +64,21 @@ static struct {
 	_Atomic uint32_t doubts;  /* starts put off because a handler seemed to run */
 	pthread_t thread;
 	bool registered; /* atexit */
+	bool left;	 /* for the fork that is going on */
 	bool complained;
 } shared;
 
 /* ---- our thread ---- */
 
-void sw_reporter_add(struct sw_agent *a, enum sw_batch_kind kind)
-{
-	struct sw_batch *batch = &a->batch[kind];
-
-	batch->kind = kind;
-	if (batch->count == 0 && kind == SW_BATCH_SEGMENT)
-		a->batch_since_ns = a->now_ns;
-	a->transport->frame(batch, sw_bytes(a->message.at, a->message.len));
-	batch->count++;
-}
-
-static void take_segment(void *arg, const struct sw_segment *segment)
-{
-	struct sw_agent *a = arg;
-
-	if (a->batch[SW_BATCH_SEGMENT].count >= sw_config.segments_max) {
-		sw_count(SEGMENT_DROPPED);
-		return;
-	}
-	a->message.len = 0;
-	if (!sw_encode_segment(a->encoder, a->transport->format, &a->sender, segment,
-			       &a->message)) {
-		sw_count(SEGMENT_LOST);
-		return;
-	}
-	sw_count(SEGMENT_PRODUCED);
-	sw_reporter_add(a, SW_BATCH_SEGMENT);
-}
-
-static void take_record(void *arg, const struct sw_record *record)
-{
-	struct sw_agent *a = arg;
-
-	if (record->kind == SW_RECORD_SPAN &&
-	    SW_CHECK(record->size >= sizeof(struct sw_record_span)))
-		sw_assembler_take(a->assembler, (const struct sw_record_span *)record, a->now_ns);
-}
-
-static void batch_done(struct sw_batch *batch, enum sw_counter outcome)
-{
-	if (batch->kind == SW_BATCH_SEGMENT)
-		sw_count_many(outcome, batch->count);
-	batch->count = 0;
-	batch->bytes.len = 0;
-	batch->bytes.failed = false;
-}
-
-static void send_batch(struct sw_agent *a, struct sw_batch *batch)
-{
-	uint32_t retry_ms = 0;
-
-	if (!batch->count)
-		return;
-	if (!a->transport_open) {
-		batch_done(batch, SW_COUNTER_SEGMENT_LOST);
-		return;
-	}
-	switch (a->transport->send(a, batch, &retry_ms)) {
-	case SW_SENT:
-		batch_done(batch, SW_COUNTER_SEGMENT_SENT);
-		break;
-	case SW_SENT_NEVER:
-		batch_done(batch, SW_COUNTER_SEGMENT_LOST);
-		break;
-	case SW_SENT_LATER:
-		a->retry_ns = a->now_ns + retry_ms * 1000000ull;
-		break;
-	case SW_SENT_UNDERWAY:
-		break;
-	}
-}
-
-static bool segments_due(const struct sw_agent *a)
-{
-	const struct sw_batch *batch = &a->batch[SW_BATCH_SEGMENT];
-
-	return batch->count >= BATCH_COUNT || batch->bytes.len >= BATCH_BYTES ||
-	       a->now_ns - a->batch_since_ns >= sw_config.queue_timeout_s * 1000000000u - TICK_NS;
-}
-
-/* quiet: no record came for a tick, so waiting longer would fill no batch. */
-static void send_due(struct sw_agent *a, bool all, bool quiet)
-{
-	if (a->retry_ns && a->now_ns < a->retry_ns && !all)
-		return;
-	a->retry_ns = 0;
-	/* properties first: a collector should know who speaks */
-	send_batch(a, &a->batch[SW_BATCH_PROPERTIES]);
-	send_batch(a, &a->batch[SW_BATCH_PING]);
-	if (all || quiet || segments_due(a))
-		send_batch(a, &a->batch[SW_BATCH_SEGMENT]);
-}
-
-/* One turn. Returns how many records came. */
+/* One turn, and what other threads may know of it. */
 static unsigned turn(struct sw_agent *a, bool all)
 {
 	unsigned records;
 
-	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	/* Before the rings are empty: who ends the process now must wait for us. */
 	atomic_store(&shared.holding, true);
-	records = sw_ring_drain(take_record, a);
-	sw_ring_sweep();
-	sw_assembler_expire(a->assembler, a->now_ns, all);
-	sw_management_tick(a);
-	send_due(a, all, records == 0);
-	atomic_store(&shared.holding,
-		     a->batch[SW_BATCH_SEGMENT].count > 0 || sw_assembler_waiting(a->assembler));
+	records = sw_reporter_turn(a, all);
+	atomic_store(&shared.holding, sw_reporter_holding(a));
 	return records;
 }
 
@@ -196,38 +94,48 @@ static void say_counters(void)
 	}
 }
 
+/* Whoever asked before this turn waits no longer when waiting would bring nothing. */
 static void answer_flush(struct sw_agent *a)
 {
-	uint32_t asked = atomic_load(&shared.asked);
-
-	if (asked == atomic_load(&shared.flushed))
+	if (a->asked == atomic_load(&shared.flushed) || !sw_reporter_settled(a))
 		return;
-	turn(a, true);
 	say_counters();
-	atomic_store(&shared.flushed, asked);
+	atomic_store(&shared.flushed, a->asked);
 	sw_sys_futex_wake(&shared.flushed);
 }
 
-static int64_t until(uint64_t now, uint64_t then)
+static void not_after(uint64_t *moment, uint64_t other)
 {
-	return then > now ? (int64_t)(then - now) : 0;
+	*moment = SW_MIN(*moment, other);
 }
 
-/* Sleeps on the tick while there is something, else until the next heartbeat. */
+/* The next moment at which there is something to do. */
+static uint64_t next_moment(const struct sw_agent *a, bool tick)
+{
+	uint64_t moment = a->heartbeat_ns;
+
+	if (tick)
+		not_after(&moment, a->now_ns + SW_TICK_NS);
+	if (a->queue.first && a->retry_ns)
+		not_after(&moment, a->retry_ns);
+	if (a->due_ns)
+		not_after(&moment, a->due_ns);
+	if (atomic_load(&sw_process_main_left))
+		not_after(&moment, a->now_ns + ALONE_NS);
+	return moment;
+}
+
+/* Sleeps on the tick while records come, else until something is due. */
 static int nap(struct sw_agent *a, bool busy)
 {
+	bool tick = busy || sw_reporter_filling(a);
+	uint64_t moment = next_moment(a, tick);
+	int64_t limit = moment > a->now_ns ? (int64_t)(moment - a->now_ns) : 0;
 	int error;
-	bool tick = busy || atomic_load(&shared.holding);
-	int64_t limit = until(a->now_ns, a->heartbeat_ns);
 
-	if (tick && limit > (int64_t)TICK_NS)
-		limit = TICK_NS;
-	if (atomic_load(&sw_process_main_left) && limit > (int64_t)ALONE_NS)
-		limit = ALONE_NS;
 	atomic_store(&sw_ring_reader, tick ? SW_READER_TICK : SW_READER_IDLE);
 	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
-	if ((!tick && sw_ring_waiting()) ||
-	    atomic_load(&shared.asked) != atomic_load(&shared.flushed) ||
+	if ((!tick && sw_ring_waiting()) || atomic_load(&shared.asked) != a->asked ||
 	    atomic_load(&shared.leave))
 		limit = 0;
 	error = a->loop.backend->wait(&a->loop, limit);
@@ -280,9 +188,7 @@ static bool make_memory(struct sw_agent *a)
 		complain();
 	a->transport = choose_transport();
 	a->sender = (struct sw_sender){sw_process_service(), sw_process_instance()};
-	a->assembler = sw_assembler_new(take_segment, a);
-	a->encoder = a->assembler ? sw_encoder_new() : NULL;
-	return a->transport && a->encoder;
+	return a->transport && sw_reporter_make(a);
 }
 
 /* What it owns until it leaves: in a table of its own, descriptors end with their thread. */
@@ -305,7 +211,7 @@ static void drop_descriptors(struct sw_agent *a)
 	if (!sw_fd_private() || !atomic_load(&a->alive))
 		return;
 	atomic_store(&a->alive, false);
-	a->transport->forked(a);
+	a->transport->pause(a);
 	sw_loop_close(&a->loop);
 }
 
@@ -340,20 +246,56 @@ static bool alone(void)
 	       tasks.st_nlink <= 2 + 2; /* ".", "..", main's remains, ours */
 }
 
+/* A last turn, and time for the answers. */
+static void finish(struct sw_agent *a, uint64_t budget_ns)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + budget_ns;
+
+	turn(a, true);
+	while (!sw_reporter_settled(a) && a->now_ns < end) {
+		if (a->loop.backend->wait(&a->loop, (int64_t)(end - a->now_ns)))
+			break;
+		turn(a, true);
+	}
+}
+
+/*
+ * Asked to leave, because the program forks. Nothing new is sent, only answers are waited for a
+ * moment: without its answer a batch must be sent again by the next thread.
+ */
+static void leave(struct sw_agent *a)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + LEAVE_NS;
+
+	for (uint64_t now = end - LEAVE_NS; a->queue.underway && now < end;
+	     now = sw_clock_ns(CLOCK_MONOTONIC)) {
+		if (a->loop.backend->wait(&a->loop, (int64_t)(end - now)))
+			break;
+	}
+}
+
 static void run(struct sw_agent *a)
 {
-	bool busy = true;
+	bool busy;
 	int error = 0;
 
-	while (!atomic_load(&shared.leave) && !alone() && error == 0) {
-		busy = turn(a, false) > 0;
+	while (!atomic_load(&shared.leave) && error == 0) {
+		a->asked = atomic_load(&shared.asked);
+		busy = turn(a, a->asked != atomic_load(&shared.flushed)) > 0;
 		answer_flush(a);
 		say_findings();
+		if (alone()) {
+			finish(a, sw_config.exit_flush_ms * 1000000ull);
+			return;
+		}
 		error = nap(a, busy);
 	}
-	if (error) /* our descriptors are gone: the program closed them unseen */
+	if (error) { /* our descriptors are gone: the program closed them unseen */
 		atomic_store(&shared.failed, true);
-	turn(a, true); /* what the fork would cut in two leaves before it */
+		turn(a, true);
+	} else {
+		leave(a);
+	}
 }
 
 static void *thread_main(void *arg)
@@ -508,6 +450,7 @@ static void reporter_fork_prepare(void)
 
 	if (state == THREAD_NONE)
 		return;
+	shared.left = true;
 	atomic_store(&shared.leave, 1);
 	if (agent.alive)
 		sw_loop_wake(&agent.loop);
@@ -520,7 +463,10 @@ static void reporter_fork_prepare(void)
 	join_gone();
 }
 
-/* One that did not leave in time leaves later; the next record starts another. */
+/*
+ * One that did not leave in time leaves later; the next record starts another. One that left is
+ * started again at once: it may have records, and the collector waits for its heartbeat.
+ */
 static void reporter_fork_parent(void)
 {
 	join_gone();
@@ -530,6 +476,10 @@ static void reporter_fork_parent(void)
 	}
 	atomic_store(&sw_ring_reader,
 		     atomic_load(&shared.failed) ? SW_READER_AWAKE : SW_READER_ABSENT);
+	if (shared.left) {
+		shared.left = false;
+		reporter_kick();
+	}
 }
 
 /* The thread is not here. What it had belongs to the parent; its memory may be in mid-change. */
@@ -538,7 +488,7 @@ static void reporter_fork_child(void)
 	bool registered = shared.registered, complained = shared.complained;
 
 	if (agent.alive) {
-		agent.transport->forked(&agent);
+		agent.transport->forked();
 		sw_fd_close_ours(agent.loop.fd);
 		sw_fd_close_ours(agent.loop.wake_fd);
 	}

@@ -10,6 +10,9 @@
 #include "reporter/loop.h"
 #include "reporter/transport.h"
 
+/* How often records are taken while they come. */
+#define SW_TICK_NS 100000000ull
+
 struct sw_agent {
 	struct sw_loop loop;
 	const struct sw_transport *transport;
@@ -18,14 +21,27 @@ struct sw_agent {
 	struct sw_assembler *assembler;
 	struct sw_sender sender;
 	struct sw_buffer message; /* one encoded message, on its way into a batch */
-	struct sw_batch batch[SW_BATCH_KINDS];
-	uint64_t batch_since_ns; /* age of the oldest segment that waits */
-	uint64_t retry_ns;	 /* not before this moment; 0: now */
-	uint64_t heartbeat_ns;	 /* when the next keep-alive is due */
+	struct sw_queue queue;
+	uint64_t filling_since_ns; /* age of the oldest segment that is not in a closed batch */
+	uint64_t retry_ns;	   /* nothing is offered to the transport before; 0: now */
+	uint64_t due_ns;	   /* the transport wants a turn; 0: no */
+	uint64_t heartbeat_ns;	   /* when the next keep-alive is due */
 	uint64_t heartbeats;
 	uint64_t now_ns;    /* CLOCK_MONOTONIC at the start of this turn */
+	uint32_t asked;	    /* flushes asked for when this turn began */
 	_Atomic bool alive; /* everything above is made; other threads may wake the loop */
 };
+
+/* work.c: one turn. all: do not wait for batches to fill. Returns how many records came. */
+unsigned sw_reporter_turn(struct sw_agent *agent, bool all);
+/* Is there something for which the next tick is worth waking up? */
+bool sw_reporter_filling(const struct sw_agent *agent);
+/* Is nothing left that could leave by waiting a little longer? */
+bool sw_reporter_settled(const struct sw_agent *agent);
+/* Anything at all that has not been delivered? */
+bool sw_reporter_holding(const struct sw_agent *agent);
+/* Makes the assembler and the encoder; false: no memory. */
+bool sw_reporter_make(struct sw_agent *agent);
 
 /* Appends properties and keep-alive messages when they are due (management.c). */
 void sw_management_tick(struct sw_agent *agent);

@@ -18,7 +18,7 @@ static struct stat opened; /* what it was: a program may close it unseen and get
 
 static void file_frame(struct sw_batch *batch, struct sw_bytes message)
 {
-	struct sw_bytes name = sw_bytes_text(sw_batch_names[batch->kind]);
+	struct sw_bytes name = sw_bytes_text(sw_kinds[batch->kind].name);
 
 	sw_buffer_add(&batch->bytes, SW_BYTES("{\"kind\":\""));
 	sw_buffer_add(&batch->bytes, name);
@@ -77,8 +77,7 @@ static void take_back(off_t before, size_t wrote)
 		sw_sys(ftruncate, file, before);
 }
 
-static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch,
-			      uint32_t *ret_retry_ms)
+static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch)
 {
 	static bool said;
 	struct stat start = {0};
@@ -86,7 +85,6 @@ static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch,
 	long wrote = 0;
 
 	(void)agent;
-	(void)ret_retry_ms;
 	wrote = sw_sys(fstat, file, &start);
 	if (wrote == 0 && (start.st_dev != opened.st_dev || start.st_ino != opened.st_ino))
 		wrote = -EBADF;
@@ -107,11 +105,16 @@ static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch,
 	return SW_SENT_NEVER;
 }
 
-static void file_forked(struct sw_agent *agent)
+static void file_forked(void)
 {
-	(void)agent;
 	sw_fd_close_ours(file);
 	file = -1;
+}
+
+static void file_pause(struct sw_agent *agent)
+{
+	(void)agent;
+	file_forked();
 }
 
 static void file_moved(int from, int to)
@@ -127,5 +130,6 @@ const struct sw_transport sw_transport_file = {
 	.open = file_open,
 	.send = file_send,
 	.moved = file_moved,
+	.pause = file_pause,
 	.forked = file_forked,
 };

@@ -42,6 +42,7 @@ SOUND = {
     "preload/tags.def": 'SW_TAG(URL, "url", "A place.")\n',
     "hooks/hooks.def": HOOKS,
     "hooks/parsers.def": 'SW_PARSER(foo, "Foo.")\n',
+    "reporter/kinds.def": 'SW_KIND(PING, "ping", "/a.B/c", 1, "It lives.")\n',
     "reporter/loops.def": 'SW_LOOP(epoll, "Everywhere.")\n',
     "reporter/transports.def": 'SW_TRANSPORT(file, "Lines.")\n',
     "preload/bytes.h": "#pragma once\n#include <stdint.h>\n",

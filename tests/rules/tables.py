@@ -13,7 +13,8 @@ from rulekit import is_string, files, finish, read_table, root_argument, unquote
 
 TABLES = (
     "preload/config.def", "preload/counters.def", "preload/modules.def", "preload/tags.def",
-    "hooks/hooks.def", "hooks/parsers.def", "reporter/loops.def", "reporter/transports.def",
+    "hooks/hooks.def", "hooks/parsers.def", "reporter/kinds.def",
+    "reporter/loops.def", "reporter/transports.def",
 )
 
 # Rows that are no line of a manual of their own.

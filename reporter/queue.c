@@ -1,0 +1,131 @@
+/*
+ * Batches on their way; see queue.h.
+ *
+ * A few empty batches keep their memory, so that a steady flow allocates nothing; the rest goes
+ * back, so that a collector's bad hour is not paid for until the program ends.
+ */
+#include "reporter/queue.h"
+
+#define SPARES_MAX 4
+
+const struct sw_kind sw_kinds[SW_BATCH_KINDS] = {
+#define SW_KIND(id, name, method, messages, doc) {name, method, messages},
+#include "reporter/kinds.def"
+#undef SW_KIND
+};
+
+static struct sw_batch *take_spare(struct sw_queue *queue)
+{
+	struct sw_batch *batch = queue->spare;
+
+	if (!batch)
+		return calloc(1, sizeof(*batch));
+	queue->spare = batch->next;
+	queue->spares--;
+	return batch;
+}
+
+static void free_batch(struct sw_batch *batch)
+{
+	sw_buffer_free(&batch->bytes);
+	free(batch);
+}
+
+struct sw_batch *sw_queue_fill(struct sw_queue *queue, enum sw_batch_kind kind)
+{
+	struct sw_batch *batch = queue->filling[kind];
+
+	if (batch)
+		return batch;
+	batch = take_spare(queue);
+	if (batch) {
+		batch->kind = kind;
+		batch->next = NULL;
+	}
+	queue->filling[kind] = batch;
+	return batch;
+}
+
+void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch)
+{
+	batch->count++;
+	queue->messages[batch->kind]++;
+	if (batch->count >= sw_kinds[batch->kind].messages || batch->bytes.len >= SW_BATCH_BYTES)
+		sw_queue_close(queue, batch->kind);
+}
+
+void sw_queue_close(struct sw_queue *queue, enum sw_batch_kind kind)
+{
+	struct sw_batch *batch = queue->filling[kind];
+
+	if (!batch || !batch->count)
+		return;
+	queue->filling[kind] = NULL;
+	batch->next = NULL;
+	if (queue->first)
+		queue->last->next = batch;
+	else
+		queue->first = batch;
+	queue->last = batch;
+}
+
+struct sw_batch *sw_queue_take(struct sw_queue *queue)
+{
+	struct sw_batch *batch = queue->first;
+
+	if (batch)
+		queue->first = batch->next;
+	return batch;
+}
+
+void sw_queue_return(struct sw_queue *queue, struct sw_batch *batch)
+{
+	if (!queue->first)
+		queue->last = batch;
+	batch->next = queue->first;
+	queue->first = batch;
+}
+
+void sw_queue_done(struct sw_queue *queue, struct sw_batch *batch)
+{
+	queue->messages[batch->kind] -= batch->count;
+	if (queue->spares == SPARES_MAX || batch->bytes.room > 2ul * SW_BATCH_BYTES) {
+		free_batch(batch);
+		return;
+	}
+	batch->count = batch->refused = 0;
+	batch->seen = false;
+	batch->bytes.len = 0;
+	batch->bytes.failed = false;
+	batch->next = queue->spare;
+	queue->spare = batch;
+	queue->spares++;
+}
+
+bool sw_queue_empty(const struct sw_queue *queue)
+{
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++) {
+		if (queue->messages[kind])
+			return false;
+	}
+	return true;
+}
+
+static void free_list(struct sw_batch *batch)
+{
+	while (batch) {
+		struct sw_batch *next = batch->next;
+
+		free_batch(batch);
+		batch = next;
+	}
+}
+
+void sw_queue_free(struct sw_queue *queue)
+{
+	free_list(queue->first);
+	free_list(queue->spare);
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++)
+		free_list(queue->filling[kind]);
+	memset(queue, 0, sizeof(*queue));
+}

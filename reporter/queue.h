@@ -1,0 +1,67 @@
+/*
+ * Batches on their way: being filled, waiting, or with the transport. Our thread only.
+ *
+ * A batch is the unit of everything behind the encoder: of sending, of retrying, of an answer. The
+ * queue owns all of them but those that a transport keeps (SW_SENT_UNDERWAY).
+ */
+#pragma once
+
+#include "proto/buffer.h"
+
+enum sw_batch_kind {
+#define SW_KIND(id, name, method, messages, doc) SW_BATCH_##id,
+#include "reporter/kinds.def"
+#undef SW_KIND
+	SW_BATCH_KINDS
+};
+
+struct sw_kind {
+	const char *name;   /* in `file` lines */
+	const char *method; /* path of the gRPC call */
+	unsigned messages;  /* most of one batch */
+};
+
+extern const struct sw_kind sw_kinds[SW_BATCH_KINDS];
+
+/* Bytes at which a batch is full, whatever the number of its messages. */
+#define SW_BATCH_BYTES (256u << 10)
+
+/* Messages of one kind, encoded in the transport's format. */
+struct sw_batch {
+	enum sw_batch_kind kind;
+	unsigned count;		/* messages */
+	unsigned refused;	/* how often the other side found fault with this very batch */
+	bool seen;		/* was sent and not answered: sending it again may make doubles */
+	struct sw_buffer bytes; /* the messages one after the other, each framed by the transport */
+	struct sw_batch *next;	/* the queue's, or whose it is for the time being */
+};
+
+struct sw_queue {
+	struct sw_batch *filling[SW_BATCH_KINDS]; /* Owned; NULL: none */
+	struct sw_batch *first, *last;		  /* Owned; they wait, oldest first */
+	struct sw_batch *spare;			  /* Owned; empty ones, with their memory */
+	unsigned spares;
+	unsigned messages[SW_BATCH_KINDS]; /* in all batches, underway or not */
+	unsigned underway;		   /* batches that a transport keeps */
+};
+
+/* The batch that one more message of this kind goes into. NULL: no memory. */
+struct sw_batch *sw_queue_fill(struct sw_queue *queue, enum sw_batch_kind kind);
+
+/* One message was appended to it. A full batch stops being filled and waits. */
+void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch);
+
+/* What is being filled of this kind waits from now on, if there is anything. */
+void sw_queue_close(struct sw_queue *queue, enum sw_batch_kind kind);
+
+/* Takes the first that waits, which the caller then has; NULL: none. */
+struct sw_batch *sw_queue_take(struct sw_queue *queue);
+/* Gives one back, to be the first again. */
+void sw_queue_return(struct sw_queue *queue, struct sw_batch *batch);
+/* Forgets one whose messages were delivered or lost. */
+void sw_queue_done(struct sw_queue *queue, struct sw_batch *batch);
+
+/* Has everything been handed over? */
+bool sw_queue_empty(const struct sw_queue *queue);
+
+void sw_queue_free(struct sw_queue *queue);
