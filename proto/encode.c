@@ -207,19 +207,25 @@ static bool is_ascii(const uint8_t *at, size_t len)
 	return !odd;
 }
 
-/* Ends what was written since `from`: mended, and with its NUL. */
-static char *finish(struct sw_writer *text, size_t from)
+/* Ends what was written since `from` with its NUL: digits, which need no mending. */
+static char *seal(struct sw_writer *text, size_t from)
 {
-	uint8_t *at = text->at + from;
-
 	if (text->len == text->room) {
 		text->cut = true;
 		return lend("");
 	}
+	text->at[text->len++] = '\0';
+	return (char *)text->at + from;
+}
+
+/* The same for bytes of others. */
+static char *finish(struct sw_writer *text, size_t from)
+{
+	uint8_t *at = text->at + from;
+
 	if (!is_ascii(at, text->len - from))
 		mend(at, text->len - from);
-	text->at[text->len++] = '\0';
-	return (char *)at;
+	return seal(text, from);
 }
 
 static char *keep(struct sw_writer *text, struct sw_bytes bytes)
@@ -235,7 +241,7 @@ static char *keep_id(struct sw_writer *text, struct sw_id id)
 	size_t from = text->len;
 
 	sw_write_id(text, id);
-	return finish(text, from);
+	return seal(text, from);
 }
 
 static char *keep_number(struct sw_writer *text, uint64_t n)
@@ -243,7 +249,7 @@ static char *keep_number(struct sw_writer *text, uint64_t n)
 	size_t from = text->len;
 
 	sw_write_number(text, n);
-	return finish(text, from);
+	return seal(text, from);
 }
 
 /* NULL when it is not base64, or of nothing. */
@@ -331,6 +337,41 @@ static bool pack_nested(struct sw_buffer *out, uint32_t id, const ProtobufCMessa
 	return true;
 }
 
+/* Half of what a segment consists of. Both texts are measured first, so nothing is moved. */
+static bool pack_pair(struct sw_buffer *out, uint32_t id, const pair *both)
+{
+	size_t key = strlen(both->key), value = strlen(both->value);
+	uint8_t length[2 * VARINT_MAX], *at;
+	size_t key_head = key ? 1 + (size_t)(write_varint(length, key) - length) : 0;
+	size_t value_head = value ? 1 + (size_t)(write_varint(length, value) - length) : 0;
+
+	at = sw_buffer_room(out, 4ul * VARINT_MAX + key + value);
+	if (!at)
+		return false;
+	at = write_varint(at, id << 3 | 2);
+	at = write_varint(at, key_head + key + value_head + value);
+	if (key) {
+		at = write_varint(write_varint(at, 1 << 3 | 2), key);
+		memcpy(at, both->key, key);
+	}
+	at += key;
+	if (value) {
+		at = write_varint(write_varint(at, 2 << 3 | 2), value);
+		memcpy(at, both->value, value);
+	}
+	out->len = (size_t)(at + value - out->at);
+	return true;
+}
+
+static bool pack_pairs(struct sw_buffer *out, uint32_t id, const pair *const *item, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (!pack_pair(out, id, item[i]))
+			return false;
+	}
+	return true;
+}
+
 static bool pack_all(struct sw_buffer *out, const ProtobufCFieldDescriptor *field,
 		     const uint8_t *message)
 {
@@ -341,6 +382,8 @@ static bool pack_all(struct sw_buffer *out, const ProtobufCFieldDescriptor *fiel
 		return false;
 	memcpy(&count, message + field->quantifier_offset, sizeof(count));
 	memcpy(&item, message + field->offset, sizeof(item));
+	if (field->descriptor == &skywalking__v3__key_string_value_pair__descriptor)
+		return pack_pairs(out, field->id, (const pair *const *)item, count);
 	for (size_t i = 0; i < count; i++) {
 		if (!pack_nested(out, field->id, item[i]))
 			return false;
