@@ -132,11 +132,23 @@ static inline void sw_write_number(struct sw_writer *w, uint64_t n)
 	sw_write(w, sw_bytes(digits + at, sizeof(digits) - at));
 }
 
+/* Eight digits of 32 bits at once, as they stand in memory on a little-endian machine: each nibble
+ * goes into a byte of its own, and those above 9 up to the letters. */
+static inline uint64_t sw_hex_digits(uint32_t n)
+{
+	const uint64_t ones = 0x0101010101010101;
+	uint64_t x = n, letters;
+
+	x = (x << 16 & 0x0000ffff00000000) | (x & 0x0000ffff);
+	x = (x << 8 & 0x00ff000000ff0000) | (x & 0x000000ff000000ff);
+	x = (x << 4 & 0x0f000f000f000f00) | (x & 0x000f000f000f000f);
+	letters = (x + 6 * ones) >> 4 & ones;
+	return __builtin_bswap64(x + '0' * ones + letters * ('a' - '0' - 10));
+}
+
 static inline void sw_write_hex(struct sw_writer *w, uint64_t n)
 {
-	uint8_t digits[16];
+	uint64_t digits[2] = {sw_hex_digits((uint32_t)(n >> 32)), sw_hex_digits((uint32_t)n)};
 
-	for (int i = 15; i >= 0; i--, n >>= 4)
-		digits[i] = (uint8_t)("0123456789abcdef"[n & 15]);
 	sw_write(w, sw_bytes(digits, sizeof(digits)));
 }

@@ -2,29 +2,37 @@
  * Joining the spans of a segment; see assemble.h.
  *
  * Most requests make no call: their Entry leaves at once, uncopied. Others wait in a table by
- * segment id. An Exit without Entry waits as long as its request lasts, within a bound of bytes
- * for all of them together; beyond it the oldest is given up and counted.
+ * segment id, their records one after the other in one run of bytes. An Exit without Entry waits as
+ * long as its request lasts, within a bound of bytes for all of them together; beyond it the oldest
+ * is given up and counted. What was used is kept for the next segment: a steady flow allocates
+ * nothing.
  */
 #include "reporter/assemble.h"
 
 /* uthash's own answer to a refused allocation is exit(-1): in a stranger's process. */
 #define HASH_NONFATAL_OOM 1
 #define uthash_nonfatal_oom(element) ((void)(element))
+/* Ids are random already (preload/process.c). */
+#define HASH_FUNCTION(key, len, value) ((value) = hash((key)))
+#define HASH_KEYCMP(a, b, len) memcmp((a), (b), sizeof(struct sw_id))
 #include <uthash.h>
 
 #include "preload/counters.h"
+#include "proto/buffer.h"
 
 #define WAIT_NS 2000000000ull
 #define BYTES_MAX (16u << 20)
+#define SPARES_MAX 64
+#define SPARE_BYTES 16384
 
 struct pending {
 	struct sw_id id;
-	const struct sw_record_span **span; /* Owned, and each of them */
-	size_t count, room;
-	size_t bytes;
-	bool entered;	   /* the last span is the Entry */
+	struct sw_buffer records; /* Owned; each as it came */
+	unsigned count;
+	bool entered;	   /* one of them is the Entry */
 	uint32_t expected; /* spans in all, once entered */
 	uint64_t entered_ns;
+	struct pending *next; /* of the spares */
 	UT_hash_handle hh;
 };
 
@@ -32,9 +40,20 @@ struct sw_assembler {
 	void (*emit)(void *arg, const struct sw_segment *segment);
 	void *arg;
 	struct pending *table; /* in order of arrival */
+	struct pending *spare;
+	unsigned spares;
+	const struct sw_record_span **span; /* Owned; of the segment that is emitted */
+	size_t room;
 	size_t bytes;
 	unsigned entered;
 };
+
+static unsigned hash(const void *key)
+{
+	const struct sw_id *id = key;
+
+	return (unsigned)(id->low ^ id->low >> 32 ^ id->high);
+}
 
 struct sw_assembler *sw_assembler_new(void (*emit)(void *arg, const struct sw_segment *segment),
 				      void *arg)
@@ -48,26 +67,40 @@ struct sw_assembler *sw_assembler_new(void (*emit)(void *arg, const struct sw_se
 	return assembler;
 }
 
+static void free_pending(struct pending *pending)
+{
+	sw_buffer_free(&pending->records);
+	free(pending);
+}
+
 static void drop(struct sw_assembler *assembler, struct pending *pending)
 {
 	HASH_DEL(assembler->table, pending);
-	assembler->bytes -= pending->bytes;
+	assembler->bytes -= pending->records.len;
 	assembler->entered -= pending->entered;
-	for (size_t i = 0; i < pending->count; i++)
-		free((void *)(uintptr_t)pending->span[i]);
-	free(pending->span);
-	free(pending);
+	if (assembler->spares == SPARES_MAX || pending->records.room > SPARE_BYTES) {
+		free_pending(pending);
+		return;
+	}
+	pending->next = assembler->spare;
+	assembler->spare = pending;
+	assembler->spares++;
 }
 
 struct sw_assembler *sw_assembler_free(struct sw_assembler *assembler)
 {
 	struct pending *pending, *next;
 
-	if (assembler) {
-		HASH_ITER (hh, assembler->table, pending, next)
-			drop(assembler, pending);
-		free(assembler);
+	if (!assembler)
+		return NULL;
+	HASH_ITER (hh, assembler->table, pending, next)
+		drop(assembler, pending);
+	for (pending = assembler->spare; pending; pending = next) {
+		next = pending->next;
+		free_pending(pending);
 	}
+	free(assembler->span);
+	free(assembler);
 	return NULL;
 }
 
@@ -78,22 +111,70 @@ static void emit_one(struct sw_assembler *assembler, const struct sw_record_span
 	assembler->emit(assembler->arg, &segment);
 }
 
+static bool reserve(struct sw_assembler *assembler, size_t count)
+{
+	void *grown;
+
+	if (count <= assembler->room)
+		return true;
+	grown = realloc(assembler->span, 2 * count * sizeof(*assembler->span));
+	if (!grown)
+		return false;
+	assembler->span = grown;
+	assembler->room = 2 * count;
+	return true;
+}
+
 /* The Entry goes last, whatever came after it (specification 2: span 0 is last). */
+static void list_spans(struct sw_assembler *assembler, const struct pending *pending)
+{
+	const uint8_t *at = pending->records.at;
+	size_t last = pending->count - 1;
+
+	for (size_t i = 0; i < pending->count; i++) {
+		const struct sw_record_span *span = (const void *)at;
+
+		assembler->span[i] = span;
+		if (span->type == SW_SPAN_ENTRY)
+			last = i;
+		at += span->record.size;
+	}
+	if (last != pending->count - 1) {
+		const struct sw_record_span *entry = assembler->span[last];
+
+		assembler->span[last] = assembler->span[pending->count - 1];
+		assembler->span[pending->count - 1] = entry;
+	}
+}
+
 static void emit_pending(struct sw_assembler *assembler, struct pending *pending)
 {
-	struct sw_segment segment = {pending->span, pending->count};
+	struct sw_segment segment;
 
-	for (size_t i = 0; i + 1 < pending->count; i++) {
-		const struct sw_record_span *span = pending->span[i];
-
-		if (span->type == SW_SPAN_ENTRY) {
-			pending->span[i] = pending->span[pending->count - 1];
-			pending->span[pending->count - 1] = span;
-			break;
-		}
+	if (reserve(assembler, pending->count)) {
+		list_spans(assembler, pending);
+		segment = (struct sw_segment){assembler->span, pending->count};
+		assembler->emit(assembler->arg, &segment);
+	} else {
+		sw_count(SEGMENT_LOST);
 	}
-	assembler->emit(assembler->arg, &segment);
 	drop(assembler, pending);
+}
+
+static struct pending *take_spare(struct sw_assembler *assembler)
+{
+	struct pending *pending = assembler->spare;
+	struct sw_buffer records;
+
+	if (!pending)
+		return calloc(1, sizeof(*pending));
+	assembler->spare = pending->next;
+	assembler->spares--;
+	records = pending->records;
+	records.len = 0;
+	records.failed = false;
+	*pending = (struct pending){.records = records};
+	return pending;
 }
 
 static struct pending *find_or_add(struct sw_assembler *assembler, struct sw_id id)
@@ -103,12 +184,12 @@ static struct pending *find_or_add(struct sw_assembler *assembler, struct sw_id 
 	HASH_FIND(hh, assembler->table, &id, sizeof(id), pending);
 	if (pending)
 		return pending;
-	pending = calloc(1, sizeof(*pending));
+	pending = take_spare(assembler);
 	if (pending) {
 		pending->id = id;
 		HASH_ADD(hh, assembler->table, id, sizeof(pending->id), pending);
 		if (!pending->hh.tbl) { /* refused */
-			free(pending);
+			free_pending(pending);
 			pending = NULL;
 		}
 	}
@@ -118,25 +199,15 @@ static struct pending *find_or_add(struct sw_assembler *assembler, struct sw_id 
 static bool add(struct sw_assembler *assembler, struct pending *pending,
 		const struct sw_record_span *span)
 {
-	struct sw_record_span *copy = malloc(span->record.size);
+	size_t before = pending->records.len;
 
-	if (copy && pending->count == pending->room) {
-		size_t room = pending->room ? pending->room * 2 : 4;
-		void *grown = realloc(pending->span, room * sizeof(*pending->span));
-
-		if (!grown) {
-			free(copy);
-			return false;
-		}
-		pending->span = grown;
-		pending->room = room;
-	}
-	if (!copy)
+	sw_buffer_add(&pending->records, sw_bytes(span, span->record.size));
+	if (pending->records.failed) {
+		pending->records.failed = false;
 		return false;
-	memcpy(copy, span, span->record.size);
-	pending->span[pending->count++] = copy;
-	pending->bytes += span->record.size;
-	assembler->bytes += span->record.size;
+	}
+	pending->count++;
+	assembler->bytes += pending->records.len - before;
 	return true;
 }
 

@@ -22,9 +22,11 @@ static const struct sw_loop_backend *const backends[] = {
 
 static void woken(struct sw_watch *watch, uint32_t events)
 {
+	struct sw_loop *loop = (struct sw_loop *)((char *)watch - offsetof(struct sw_loop, wake));
 	uint8_t any[sizeof(struct signalfd_siginfo)];
 
 	(void)events;
+	loop->woken = true;
 	sw_sys(read, watch->fd, any, sizeof(any));
 }
 

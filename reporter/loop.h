@@ -7,6 +7,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct sw_loop;
@@ -38,6 +39,7 @@ struct sw_loop {
 	int wake_fd;  /* an eventfd, or in a private table a signalfd: see sw_loop_wake */
 	int pid, tid; /* private table: whom to wake */
 	struct sw_watch wake;
+	bool woken; /* by sw_loop_wake; the reader makes it false again */
 };
 
 /* Opens the first backend that works, and its wake descriptor. 0 or -errno. */

@@ -2,7 +2,11 @@
  * Who we are, for the collector: properties once and with every n-th heartbeat, keep-alive between
  * (specification 3.5, 3.6).
  */
+#include <arpa/inet.h>
 #include <dlfcn.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <sys/utsname.h>
 
@@ -13,6 +17,7 @@
 #include "reporter/say.h"
 
 #define PROPERTIES_MAX 64
+#define ADDRESSES_MAX 8
 
 /* Python programs export it, or their libpython does. The text is static; no GIL is needed. */
 static const char *python_version(void)
@@ -20,6 +25,36 @@ static const char *python_version(void)
 	const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
 
 	return version ? version() : NULL;
+}
+
+static bool is_ours(const struct ifaddrs *one, bool loopback)
+{
+	return one->ifa_addr && one->ifa_addr->sa_family == AF_INET &&
+	       !(one->ifa_flags & IFF_LOOPBACK) == !loopback;
+}
+
+/* One property for each address: the collector gathers them. Loopback counts where it is all. */
+static size_t list_addresses(struct sw_property *property)
+{
+	static char text[ADDRESSES_MAX][INET_ADDRSTRLEN];
+	struct ifaddrs *list = NULL;
+	size_t n = 0;
+
+	if (getifaddrs(&list))
+		return 0;
+	for (int loopback = 0; loopback <= 1 && n == 0; loopback++) {
+		for (struct ifaddrs *one = list; one && n < ADDRESSES_MAX; one = one->ifa_next) {
+			const struct sockaddr_in *in = (const void *)one->ifa_addr;
+
+			if (!is_ours(one, loopback) ||
+			    !inet_ntop(AF_INET, &in->sin_addr, text[n], sizeof(text[n])))
+				continue;
+			property[n] = (struct sw_property){"ipv4", text[n]};
+			n++;
+		}
+	}
+	freeifaddrs(list);
+	return n;
 }
 
 static size_t list_properties(struct sw_property *property)
@@ -35,8 +70,10 @@ static size_t list_properties(struct sw_property *property)
 	property[n++] = (struct sw_property){"OS Name", host.sysname};
 	property[n++] = (struct sw_property){"Process No.", pid};
 	property[n++] = (struct sw_property){"hostname", host.nodename};
+	n += list_addresses(property + n);
 	if (python) {
 		snprintf(version, sizeof(version), "%.*s", (int)strcspn(python, " "), python);
+		property[n++] = (struct sw_property){"python_implementation", "CPython"};
 		property[n++] = (struct sw_property){"python_version", version};
 	}
 	if (sw_config.space[0])

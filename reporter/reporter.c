@@ -71,15 +71,12 @@ static struct {
 /* ---- our thread ---- */
 
 /* One turn, and what other threads may know of it. */
-static unsigned turn(struct sw_agent *a, bool all)
+static void turn(struct sw_agent *a, bool all)
 {
-	unsigned records;
-
 	/* Before the rings are empty: who ends the process now must wait for us. */
 	atomic_store(&shared.holding, true);
-	records = sw_reporter_turn(a, all);
+	sw_reporter_turn(a, all);
 	atomic_store(&shared.holding, sw_reporter_holding(a));
-	return records;
 }
 
 /* For SW_AGENT_LOGGING_LEVEL=debug: the answer to "why do I see no data". */
@@ -110,13 +107,13 @@ static void not_after(uint64_t *moment, uint64_t other)
 }
 
 /* The next moment at which there is something to do. */
-static uint64_t next_moment(const struct sw_agent *a, bool tick)
+static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
 {
 	uint64_t moment = a->heartbeat_ns;
 
-	if (tick)
-		not_after(&moment, a->now_ns + SW_TICK_NS);
-	if (a->queue.first && a->retry_ns)
+	if (a->ticking)
+		not_after(&moment, tick_ns);
+	if (a->queue.first && a->retry_ns > a->now_ns)
 		not_after(&moment, a->retry_ns);
 	if (a->due_ns)
 		not_after(&moment, a->due_ns);
@@ -125,20 +122,32 @@ static uint64_t next_moment(const struct sw_agent *a, bool tick)
 	return moment;
 }
 
-/* Sleeps on the tick while records come, else until something is due. */
-static int nap(struct sw_agent *a, bool busy)
+/* What another thread wants of us, or a record that came before it could see us asleep. */
+static bool called(const struct sw_agent *a)
 {
-	bool tick = busy || sw_reporter_filling(a);
-	uint64_t moment = next_moment(a, tick);
-	int64_t limit = moment > a->now_ns ? (int64_t)(moment - a->now_ns) : 0;
-	int error;
-
-	atomic_store(&sw_ring_reader, tick ? SW_READER_TICK : SW_READER_IDLE);
 	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
-	if ((!tick && sw_ring_waiting()) || atomic_load(&shared.asked) != a->asked ||
-	    atomic_load(&shared.leave))
-		limit = 0;
-	error = a->loop.backend->wait(&a->loop, limit);
+	return a->loop.woken || (!a->ticking && sw_ring_waiting()) ||
+	       atomic_load(&shared.asked) != a->asked || atomic_load(&shared.leave);
+}
+
+/*
+ * Until the next turn: on the tick while records come, else until something is due. Answers of the
+ * collector in between are taken, but the rings are left alone: many small harvests cost more.
+ */
+static int nap(struct sw_agent *a)
+{
+	uint64_t tick_ns = a->now_ns + SW_TICK_NS, moment;
+	int error = 0;
+
+	a->loop.woken = false;
+	atomic_store(&sw_ring_reader, a->ticking ? SW_READER_TICK : SW_READER_IDLE);
+	while (!called(a) && (moment = next_moment(a, tick_ns)) > a->now_ns && !error) {
+		error = a->loop.backend->wait(&a->loop, (int64_t)(moment - a->now_ns));
+		a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+		if (a->asked != atomic_load(&shared.flushed))
+			break; /* somebody waits for an answer */
+		sw_reporter_offer(a);
+	}
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
 	return error;
 }
@@ -267,6 +276,9 @@ static void leave(struct sw_agent *a)
 {
 	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + LEAVE_NS;
 
+	a->ticking = false;
+	if (a->queue.underway && a->transport->tick)
+		a->transport->tick(a);
 	for (uint64_t now = end - LEAVE_NS; a->queue.underway && now < end;
 	     now = sw_clock_ns(CLOCK_MONOTONIC)) {
 		if (a->loop.backend->wait(&a->loop, (int64_t)(end - now)))
@@ -276,19 +288,18 @@ static void leave(struct sw_agent *a)
 
 static void run(struct sw_agent *a)
 {
-	bool busy;
 	int error = 0;
 
 	while (!atomic_load(&shared.leave) && error == 0) {
 		a->asked = atomic_load(&shared.asked);
-		busy = turn(a, a->asked != atomic_load(&shared.flushed)) > 0;
+		turn(a, a->asked != atomic_load(&shared.flushed));
 		answer_flush(a);
 		say_findings();
 		if (alone()) {
 			finish(a, sw_config.exit_flush_ms * 1000000ull);
 			return;
 		}
-		error = nap(a, busy);
+		error = nap(a);
 	}
 	if (error) { /* our descriptors are gone: the program closed them unseen */
 		atomic_store(&shared.failed, true);

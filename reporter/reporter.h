@@ -28,14 +28,16 @@ struct sw_agent {
 	uint64_t heartbeat_ns;	   /* when the next keep-alive is due */
 	uint64_t heartbeats;
 	uint64_t now_ns;    /* CLOCK_MONOTONIC at the start of this turn */
+	bool ticking;	    /* the next turn comes with the next tick, whatever happens */
+	uint64_t record_ns; /* when records last came */
 	uint32_t asked;	    /* flushes asked for when this turn began */
 	_Atomic bool alive; /* everything above is made; other threads may wake the loop */
 };
 
-/* work.c: one turn. all: do not wait for batches to fill. Returns how many records came. */
-unsigned sw_reporter_turn(struct sw_agent *agent, bool all);
-/* Is there something for which the next tick is worth waking up? */
-bool sw_reporter_filling(const struct sw_agent *agent);
+/* work.c: one turn. all: do not wait for batches to fill. */
+void sw_reporter_turn(struct sw_agent *agent, bool all);
+/* Between two turns, after something happened on a socket: only offers what waits. */
+void sw_reporter_offer(struct sw_agent *agent);
 /* Is nothing left that could leave by waiting a little longer? */
 bool sw_reporter_settled(const struct sw_agent *agent);
 /* Anything at all that has not been delivered? */

@@ -118,7 +118,7 @@ static bool held_back(const struct sw_agent *a)
 	return a->retry_ns > a->now_ns;
 }
 
-static void offer_all(struct sw_agent *a)
+void sw_reporter_offer(struct sw_agent *a)
 {
 	struct sw_batch *batch;
 
@@ -128,37 +128,41 @@ static void offer_all(struct sw_agent *a)
 		a->transport->tick(a);
 }
 
-/* quiet: no record came for a tick, so waiting longer would fill no batch. */
-static void close_due(struct sw_agent *a, bool all, bool quiet)
+/* No record came for a tick: waiting longer would fill no batch. */
+static bool quiet(const struct sw_agent *a)
+{
+	return a->now_ns - a->record_ns >= SW_TICK_NS / 2;
+}
+
+static void close_due(struct sw_agent *a, bool all)
 {
 	uint64_t age_ns = a->now_ns - a->filling_since_ns;
 
-	if (all || quiet || age_ns + SW_TICK_NS >= sw_config.queue_timeout_s * 1000000000u)
+	if (all || quiet(a) || age_ns + SW_TICK_NS >= sw_config.queue_timeout_s * 1000000000u)
 		sw_queue_close(&a->queue, SW_BATCH_SEGMENT);
 }
 
-unsigned sw_reporter_turn(struct sw_agent *a, bool all)
-{
-	unsigned records;
-
-	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
-	sw_management_tick(a);
-	records = sw_ring_drain(take_record, a);
-	sw_ring_sweep();
-	sw_assembler_expire(a->assembler, a->now_ns, all);
-	close_due(a, all, records == 0);
-	offer_all(a);
-	return records;
-}
-
-bool sw_reporter_filling(const struct sw_agent *a)
+static bool filling(const struct sw_agent *a)
 {
 	return a->queue.filling[SW_BATCH_SEGMENT] || sw_assembler_waiting(a->assembler);
 }
 
+void sw_reporter_turn(struct sw_agent *a, bool all)
+{
+	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	sw_management_tick(a);
+	if (sw_ring_drain(take_record, a))
+		a->record_ns = a->now_ns;
+	sw_ring_sweep();
+	sw_assembler_expire(a->assembler, a->now_ns, all);
+	close_due(a, all);
+	a->ticking = !all && (!quiet(a) || filling(a));
+	sw_reporter_offer(a);
+}
+
 bool sw_reporter_settled(const struct sw_agent *a)
 {
-	return !sw_reporter_filling(a) && !a->queue.underway && (!a->queue.first || held_back(a));
+	return !filling(a) && !a->queue.underway && (!a->queue.first || held_back(a));
 }
 
 bool sw_reporter_holding(const struct sw_agent *a)
