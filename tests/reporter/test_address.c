@@ -1,0 +1,78 @@
+/* Addresses of collectors, as users write them. */
+#include "reporter/address.h"
+
+#include <arpa/inet.h>
+#include <criterion/criterion.h>
+#include <netinet/in.h>
+
+static char authority[SW_AUTHORITY_MAX], host[SW_AUTHORITY_MAX], port[8];
+
+Test(address, one_and_many)
+{
+	cr_assert_eq(sw_address_check("127.0.0.1:11800"), 1);
+	cr_assert_eq(sw_address_check("a:1,b:2, c.example:65535 "), 3);
+	cr_assert_eq(sw_address_nth("a:1,\tb:2", 1, authority, host, port), 1);
+	cr_assert_str_eq(authority, "b:2");
+	cr_assert_str_eq(host, "b");
+	cr_assert_str_eq(port, "2");
+	cr_assert_eq(sw_address_nth("a:1", 1, authority, host, port), 0);
+}
+
+Test(address, ipv6_stands_in_brackets)
+{
+	cr_assert_eq(sw_address_nth("[::1]:11800", 0, authority, host, port), 1);
+	cr_assert_str_eq(authority, "[::1]:11800");
+	cr_assert_str_eq(host, "::1");
+	cr_assert_lt(sw_address_check("::1:11800"), 0);
+	cr_assert_lt(sw_address_check("[::1]"), 0);
+	cr_assert_lt(sw_address_check("[]:1"), 0);
+}
+
+Test(address, what_is_no_address)
+{
+	static const char *const bad[] = {"",	      "foo",	    "foo:",	  ":1",
+					  "foo:bar",  "foo:0",	    "foo:65536",  "foo:-1",
+					  "a:1,,b:2", "a:1,",	    "http://a:1", "a b:1",
+					  "a:1:2",    "foo:123456", "user@a:1",	  "a\n:1"};
+
+	for (size_t i = 0; i < SW_COUNT_OF(bad); i++)
+		cr_assert_lt(sw_address_check(bad[i]), 0, "%s", bad[i]);
+}
+
+Test(address, a_name_too_long)
+{
+	char name[400];
+
+	memset(name, 'a', sizeof(name));
+	memcpy(name + 390, ":11800", 7);
+	cr_assert_lt(sw_address_check(name), 0);
+}
+
+Test(address, numbers_are_resolved_at_once)
+{
+	struct sw_address address[SW_ADDRESSES_MAX];
+	const struct sockaddr_in *in = (const void *)&address[0].at;
+	const struct sockaddr_in6 *in6 = (const void *)&address[1].at;
+	unsigned count = 0;
+
+	cr_assert_eq(sw_address_resolve("127.0.0.1:80,[::1]:81", 0, address, &count), 0);
+	cr_assert_eq(count, 1);
+	cr_assert_eq(in->sin_family, AF_INET);
+	cr_assert_eq(ntohs(in->sin_port), 80);
+	cr_assert_eq(sw_address_resolve("127.0.0.1:80,[::1]:81", 1, address, &count), 0);
+	cr_assert_eq(count, 2);
+	cr_assert_eq(in6->sin6_family, AF_INET6);
+	cr_assert_eq(address[1].host, 1);
+	count = SW_ADDRESSES_MAX;
+	cr_assert_eq(sw_address_resolve("127.0.0.1:80", 0, address, &count), 0);
+	cr_assert_eq(count, SW_ADDRESSES_MAX);
+}
+
+Test(address, a_name_that_nobody_knows)
+{
+	struct sw_address address[SW_ADDRESSES_MAX];
+	unsigned count = 0;
+
+	cr_assert_neq(sw_address_resolve("no-such-host.invalid:80", 0, address, &count), 0);
+	cr_assert_eq(count, 0);
+}
