@@ -180,13 +180,21 @@ static void write_v6(struct sw_writer *w, const uint8_t *a)
 	}
 }
 
+/* Every Entry has one: digits without a loop, and one write. */
 static void write_v4(struct sw_writer *w, const uint8_t *a)
 {
+	uint8_t text[16];
+	size_t len = 0;
+
 	for (int i = 0; i < 4; i++) {
-		if (i)
-			sw_write(w, SW_BYTES("."));
-		sw_write_number(w, a[i]);
+		if (a[i] >= 100)
+			text[len++] = (uint8_t)('0' + a[i] / 100);
+		if (a[i] >= 10)
+			text[len++] = (uint8_t)('0' + a[i] / 10 % 10);
+		text[len++] = (uint8_t)('0' + a[i] % 10);
+		text[len++] = '.';
 	}
+	sw_write(w, sw_bytes(text, len - 1));
 }
 
 static const uint8_t v4_mapped[12] = {[10] = 0xff, [11] = 0xff};

@@ -32,17 +32,24 @@ static bool is_digit(uint8_t c)
 	return c >= '0' && c <= '9';
 }
 
+/* RFC 9110 section 5.6.2. A table: every name of every head is looked at byte by byte. */
+static const bool token_chars[256] = {
+	['a' ... 'z'] = true, ['A' ... 'Z'] = true, ['0' ... '9'] = true, ['!'] = true,
+	['#'] = true,	      ['$'] = true,	    ['%'] = true,	  ['&'] = true,
+	['\''] = true,	      ['*'] = true,	    ['+'] = true,	  ['-'] = true,
+	['.'] = true,	      ['^'] = true,	    ['_'] = true,	  ['`'] = true,
+	['|'] = true,	      ['~'] = true,
+};
+
 static bool is_token_char(uint8_t c)
 {
-	static const char marks[] = "!#$%&'*+-.^_`|~";
-
-	return is_alpha(c) || is_digit(c) || (c && memchr(marks, c, sizeof(marks) - 1));
+	return token_chars[c];
 }
 
 static bool is_token(struct sw_bytes b)
 {
 	for (size_t i = 0; i < b.len; i++) {
-		if (!is_token_char(b.at[i]))
+		if (!token_chars[b.at[i]])
 			return false;
 	}
 	return b.len > 0;
@@ -243,7 +250,7 @@ static bool read_line(struct sw_bytes head, size_t from, bool *bare, struct sw_b
 	if (!lone)
 		line.len--;
 	*ret_line = line;
-	return !has(line, '\r') && !has(line, 0);
+	return !has(line, '\r');
 }
 
 bool sw_http1_head_read(struct sw_bytes head, enum sw_side side, struct sw_http1_head *ret_head)
@@ -253,6 +260,8 @@ bool sw_http1_head_read(struct sw_bytes head, enum sw_side side, struct sw_http1
 
 	/* Written in place, also when it fails: a second copy would be a fifth of our stack. */
 	*ret_head = (struct sw_http1_head){.status = 0};
+	if (has(head, 0))
+		return false;
 	for (size_t from = 0; from < head.len; from = next) {
 		if (!read_line(head, from, &ret_head->bare, &line))
 			return false;
