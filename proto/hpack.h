@@ -56,8 +56,8 @@ enum sw_hpack_read {
 };
 
 /*
- * An empty table in `memory` of `room` bytes (SW_HPACK_BYTES). The limit is SW_HPACK_TABLE, or less
- * when there is less room.
+ * An empty table in `memory` of `room` bytes (SW_HPACK_BYTES), aligned to 4. The limit is
+ * SW_HPACK_TABLE, or less when there is less room.
  */
 void sw_hpack_init(struct sw_hpack *hpack, void *memory, size_t room);
 

@@ -4,7 +4,8 @@
 usage: seeds.py DEST
 
 Writes DEST/PARSER/CASE for each tests/parsers/PARSER/CASE.bytes; both formats are explained where
-they are read: tests/parsers/README.md and tests/fuzz/fuzz_parser.c.
+they are read: tests/parsers/README.md and tests/fuzz/fuzz_parser.c. And DEST/CODEC/CASE, examples
+of the RFCs for tests/fuzz/fuzz_CODEC.c, where their format is explained.
 """
 
 import pathlib
@@ -17,6 +18,37 @@ NAMED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 TURN, SKIP, FINISH, LITERAL = b"\xff\x00", b"\xff\x01", b"\xff\x02", b"\xff\xff"
 # What decides the cuts; its lowest bit says whether sniff() is asked first.
 CUTS = b"\x01\x02\x03\x04"
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAMES = """
+000000 04 00 00000000  00000c 04 00 00000000 0001 00000000 0005 00004000  000000 04 01 00000000
+000003 01 04 00000001 828684  00000b 01 2d 00000003 02 80000001 10 828684 0000
+000001 01 01 00000005 82  000001 09 00 00000005 86  000001 09 04 00000005 84
+000003 00 00 00000001 616263  000007 00 09 00000001 03 616263 000000  000000 00 01 00000003
+000005 02 00 00000001 0000000010  000004 03 00 00000001 00000008
+000007 05 04 00000001 00000002 828684  000008 06 00 00000000 6162636465666768
+00000b 07 00 00000000 00000007 0000000b 616263  000004 08 00 00000000 00000001
+000003 0a ff 00000001 616263
+"""
+BLOCKS = (
+    "8286 8441 0f77 7777 2e65 7861 6d70 6c65 2e63 6f6d", "8286 84be 5808 6e6f 2d63 6163 6865",
+    "8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf",
+    "3fe1 0148 0233 3032 5808 7072 6976 6174 6531 0008 7061 7373 776f 7264 0673 6563 7265 74", "20 82",
+)
+TEXTS = "f1e3 c2e5 f23a 6ba0 ab90 f4ff", "d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff", "fffffffb"
+
+
+def codec_seeds():
+    """(codec, case, bytes)"""
+    frames, cuts = bytes.fromhex(FRAMES), b"\x01\x02\x03"
+    yield "h2", "server", b"\x80" + cuts + frames
+    yield "h2", "client", b"\x81" + cuts + PREFACE + frames
+    yield "h2", "written", b"\x83" + cuts + bytes(i * 7 % 256 for i in range(512))
+    blocks = [bytes.fromhex(block) for block in BLOCKS]
+    yield "hpack", "blocks", b"\0" + b"".join(len(b).to_bytes(2, "big") + b for b in blocks)
+    yield "hpack", "fields", b"\1" + b"\4\1a\1b" * 40 + b"\xf0\x50" + b"\5\1a\1c" * 8
+    for i, text in enumerate(TEXTS):
+        yield "hpack", f"text{i}", b"\2" + bytes.fromhex(text)
 
 
 def unescape(text):
@@ -52,6 +84,10 @@ def main():
         folder = pathlib.Path(sys.argv[1]) / golden.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / golden.stem).write_bytes(seed(golden.read_bytes()))
+    for codec, case, content in codec_seeds():
+        folder = pathlib.Path(sys.argv[1]) / codec
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / case).write_bytes(content)
 
 
 main()

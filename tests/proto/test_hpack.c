@@ -451,6 +451,17 @@ Test(hpack, cut_and_too_large_for_the_table)
 	cr_assert_eq(sw_hpack_read(&hpack, &block, &text, &field), SW_HPACK_BROKEN);
 }
 
+/* A name from the table must be kept while the new entry is made room for. */
+Test(hpack, no_room_for_a_name)
+{
+	struct sw_writer text = sw_writer(text_at, 0);
+	struct sw_bytes block = from_hex("400161 0162 7e 0163");
+	struct sw_hpack_field field;
+
+	cr_assert_eq(sw_hpack_read(&hpack, &block, &text, &field), SW_HPACK_FIELD);
+	cr_assert_eq(sw_hpack_read(&hpack, &block, &text, &field), SW_HPACK_BROKEN);
+}
+
 /* ---- writing ---- */
 
 Test(hpack, how_a_field_is_written)
@@ -605,4 +616,45 @@ Test(hpack, memory_of_any_size)
 	for (size_t room = 1000; room <= 4096; room += 511)
 		talk(room, (uint32_t)room);
 	talk(4096, 1);
+}
+
+/* Name and value of the i-th entry: mostly short, some long. */
+static struct sw_bytes entry_text(uint8_t *at, size_t i)
+{
+	struct sw_writer w = sw_writer(at, 512);
+
+	for (size_t n = i % 61 ? 1 + i % 3 : 40; n; n--)
+		sw_write_number(&w, i);
+	return sw_written(&w);
+}
+
+/* Many entries; each can be found wherever it was moved. */
+Test(hpack, every_entry_is_found)
+{
+	uint8_t want_at[512], block[1024];
+
+	for (size_t i = 0; i < 3000; i++) {
+		struct sw_bytes want = entry_text(want_at, i), in;
+		struct sw_writer out = sw_writer(block, sizeof(block));
+		struct sw_hpack_field field;
+
+		sw_write(&out, sw_bytes("\x40\x00\x7f", want.len < 127 ? 2 : 3));
+		sw_write(&out, sw_bytes(&(uint8_t){(uint8_t)(want.len % 127)}, 1));
+		sw_write(&out, want);
+		in = sw_written(&out);
+		cr_assert_eq(read_one(&in, &field), SW_HPACK_FIELD);
+		for (uint32_t back = 0; back < hpack.count; back++) {
+			uint8_t index[3] = {(uint8_t)(0x80 | (62 + back)), 0};
+
+			if (62 + back >= 127) {
+				index[0] = 0xff;
+				index[1] = (uint8_t)(62 + back - 127);
+			}
+			in = sw_bytes(index, index[0] == 0xff ? 2 : 1);
+			cr_assert_eq(read_one(&in, &field), SW_HPACK_FIELD);
+			cr_assert(sw_bytes_equal(field.value, entry_text(want_at, i - back)),
+				  "%zu %u", i, back);
+		}
+	}
+	cr_assert_gt(hpack.count, 60);
 }
