@@ -55,13 +55,14 @@ static const char *const protocol_names[] = {"grpc", "http", "kafka", "file"};
 static struct sw_agent agent;
 
 static struct {
-	_Atomic uint32_t state;	  /* enum thread_state; a futex */
-	_Atomic uint32_t leave;	  /* asked to leave (fork) */
-	_Atomic uint32_t asked;	  /* flushes asked for */
-	_Atomic uint32_t flushed; /* of these, done; a futex */
-	_Atomic bool holding;	  /* our thread keeps records that have not been sent */
-	_Atomic bool failed;	  /* no thread, or no loop: records are dropped from now on */
-	_Atomic uint32_t doubts;  /* starts put off because a handler seemed to run */
+	_Atomic uint32_t state;	   /* enum thread_state; a futex */
+	_Atomic uint32_t leave;	   /* asked to leave (fork) */
+	_Atomic uint32_t asked;	   /* flushes asked for */
+	_Atomic uint32_t flushed;  /* of these, done; a futex */
+	_Atomic bool holding;	   /* our thread keeps records that have not been sent */
+	_Atomic bool failed;	   /* no thread, or no loop: records are dropped from now on */
+	_Atomic uint64_t spent_ns; /* by flushes in vain */
+	_Atomic uint32_t doubts;   /* starts put off because a handler seemed to run */
 	pthread_t thread;
 	bool registered; /* atexit */
 	bool left;	 /* for the fork that is going on */
@@ -428,10 +429,32 @@ static bool anything_left(void)
 	return sw_ring_waiting() || atomic_load(&shared.holding);
 }
 
+/* Waits for the flush `wanted`. False: not within the time. */
+static bool wait_flushed(uint32_t wanted, uint64_t end)
+{
+	uint32_t flushed;
+
+	while ((int32_t)((flushed = atomic_load(&shared.flushed)) - wanted) < 0 &&
+	       !atomic_load(&shared.failed)) {
+		uint64_t now = sw_clock_ns(CLOCK_MONOTONIC);
+
+		if (now >= end)
+			return false;
+		/* short sleeps: a wake-up lost to a starting thread must not cost the budget */
+		sw_sys_futex_wait(&shared.flushed, flushed, SW_MIN(end - now, 10000000u));
+		if (agent.alive)
+			sw_loop_wake(&agent.loop);
+	}
+	return true;
+}
+
+/* An end has several stations (atexit, _exit, a signal to itself): they share one budget, until a
+ * flush succeeds. */
 static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 {
-	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + budget_ns;
-	uint32_t wanted, flushed;
+	uint64_t begin = sw_clock_ns(CLOCK_MONOTONIC), spent = atomic_load(&shared.spent_ns);
+	uint64_t end = begin + budget_ns - SW_MIN(spent, budget_ns);
+	uint32_t wanted;
 
 	if (atomic_load(&shared.failed) || !anything_left())
 		return;
@@ -441,17 +464,10 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 		return;
 	wanted = atomic_fetch_add(&shared.asked, 1) + 1;
 	reporter_kick();
-	while ((int32_t)((flushed = atomic_load(&shared.flushed)) - wanted) < 0 &&
-	       !atomic_load(&shared.failed)) {
-		uint64_t now = sw_clock_ns(CLOCK_MONOTONIC);
-
-		if (now >= end)
-			break;
-		/* short sleeps: a wake-up lost to a starting thread must not cost the budget */
-		sw_sys_futex_wait(&shared.flushed, flushed, SW_MIN(end - now, 10000000u));
-		if (agent.alive)
-			sw_loop_wake(&agent.loop);
-	}
+	if (wait_flushed(wanted, end))
+		atomic_store(&shared.spent_ns, 0);
+	else
+		atomic_fetch_add(&shared.spent_ns, sw_clock_ns(CLOCK_MONOTONIC) - begin);
 }
 
 static void reporter_fork_prepare(void)

@@ -47,12 +47,14 @@ static struct {
 	unsigned addresses, at;	 /* resolved; the one in use or tried */
 	uint64_t connect_end_ns; /* STATE_CONNECTING: not longer than until then */
 	uint64_t backoff_ns, retry_ns;
+	uint64_t cookie; /* SO_COOKIE, in a shared table */
+	_Atomic bool was_moved;
 	uint64_t heard_ns; /* last byte from the other side */
 	bool useful;	   /* this connection has brought an answer */
 	char authority[SW_AUTHORITY_MAX];
 	struct sw_session *session; /* Owned */
 	struct sw_agent *agent;
-	bool unimplemented[SW_BATCH_KINDS];
+	bool unimplemented[SW_BATCH_KINDS]; /* on this connection */
 } grpc = {.watch = {.fd = -1}};
 
 static bool said[COMPLAINTS]; /* kept across fork: once for all children */
@@ -95,14 +97,31 @@ static void back_off(void)
 	grpc.backoff_ns = SW_MIN(wait * 8 / 5, BACKOFF_MOST_NS);
 }
 
+/*
+ * Is it still our socket? Where we share the program's table it may have been closed unseen, and
+ * its number be a file of the program's by now, or have been moved, which the loop has not seen.
+ */
+static bool ours(void)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	if (sw_fd_private())
+		return true;
+	return !atomic_load(&grpc.was_moved) &&
+	       sw_sys(getsockopt, grpc.watch.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
+	       cookie == grpc.cookie;
+}
+
 static void close_descriptor(void)
 {
-	if (grpc.watch.fd < 0)
-		return;
-	if (grpc.events)
+	if (grpc.watch.fd >= 0 && grpc.events)
 		grpc.agent->loop.backend->watch(&grpc.agent->loop, &grpc.watch, 0);
+	if (grpc.watch.fd >= 0 && ours())
+		sw_fd_close_ours(grpc.watch.fd);
+	else if (grpc.watch.fd >= 0)
+		sw_fd_clear(grpc.watch.fd, SW_FD_OURS);
 	grpc.events = 0;
-	sw_fd_close_ours(grpc.watch.fd);
 	grpc.watch.fd = -1;
 }
 
@@ -158,6 +177,7 @@ static void connected(void)
 
 	grpc.state = STATE_UP;
 	grpc.useful = false;
+	memset(grpc.unimplemented, 0, sizeof(grpc.unimplemented)); /* it may be another */
 	grpc.heard_ns = grpc.agent->now_ns;
 	sw_session_start(grpc.session, &peer);
 	watch_for(EPOLLIN);
@@ -166,6 +186,7 @@ static void connected(void)
 static long open_socket(const struct sw_address *address)
 {
 	int on = 1, patience_ms = CALL_NS / 1000000;
+	socklen_t len = sizeof(grpc.cookie);
 	long fd = sw_sys(socket, address->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
 			 0);
 
@@ -174,6 +195,8 @@ static long open_socket(const struct sw_address *address)
 	fd = sw_fd_adopt((int)fd);
 	if (fd < 0)
 		return fd;
+	atomic_store(&grpc.was_moved, false);
+	sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &grpc.cookie, &len);
 	sw_sys(setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	/* a peer that vanished is found out by data that it does not acknowledge */
 	sw_sys(setsockopt, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
@@ -424,6 +447,8 @@ static void ready(struct sw_watch *watch, uint32_t events)
 {
 	(void)watch;
 	grpc.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	if (!ours())
+		return; /* the tick will see to it */
 	if (grpc.state == STATE_CONNECTING) {
 		attempt_ended();
 		return;
@@ -495,6 +520,8 @@ static uint64_t expire(struct sw_agent *agent)
 static void grpc_tick(struct sw_agent *agent)
 {
 	agent->due_ns = 0;
+	if (grpc.state != STATE_DOWN && !ours())
+		lost("its descriptor was taken");
 	if (grpc.state == STATE_UP && grpc.events == EPOLLRDHUP)
 		read_in();
 	if (grpc.state == STATE_UP) {
@@ -513,10 +540,14 @@ static void grpc_tick(struct sw_agent *agent)
 		agent->due_ns = agent->now_ns; /* it went down just now: dial again */
 }
 
+/* On a thread of the program. The new number is only closed. */
 static void grpc_moved(int from, int to)
 {
-	if (grpc.watch.fd == from)
-		grpc.watch.fd = to;
+	if (grpc.watch.fd != from)
+		return;
+	atomic_store(&grpc.was_moved, true);
+	if (to >= 0)
+		sw_fd_close_ours(to);
 }
 
 static void grpc_pause(struct sw_agent *agent)
