@@ -44,6 +44,11 @@ def codec_seeds():
     yield "h2", "server", b"\x80" + cuts + frames
     yield "h2", "client", b"\x81" + cuts + PREFACE + frames
     yield "h2", "written", b"\x83" + cuts + bytes(i * 7 % 256 for i in range(512))
+    settings, answer = bytes.fromhex("000000 04 00 00000000"), bytes.fromhex(
+        "000001 01 04 00000001 88  000003 00 00 00000001 616263  000005 01 05 00000001 0f0d 01 30 be")
+    yield "session", "answer", b"\x81\xc0\x09" + settings + bytes([len(answer)]) + answer + b"\xc0\xf0"
+    yield "session", "frames", b"\x8f\xbf\x81\xc0" + b"".join(
+        bytes([len(frames[i:i + 100])]) + frames[i:i + 100] + b"\xc0" for i in range(0, len(frames), 100)) + b"\xe5"
     blocks = [bytes.fromhex(block) for block in BLOCKS]
     yield "hpack", "blocks", b"\0" + b"".join(len(b).to_bytes(2, "big") + b for b in blocks)
     yield "hpack", "fields", b"\1" + b"\4\1a\1b" * 40 + b"\xf0\x50" + b"\5\1a\1c" * 8
