@@ -1,0 +1,1060 @@
+"""The grpc protocol: what arrives at a collector, and that no collector however strange disturbs a
+program or makes it lose what could have been delivered.
+
+Collectors are sink.Sink (grpcio, SkyWalking's own classes) and raw_peer.RawPeer (frames by hand).
+"""
+
+import os
+import re
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import time
+
+import grpc
+import pytest
+from google.protobuf import json_format
+
+import raw_peer
+import reader
+import sink
+from origin import get
+from raw_peer import (CALM, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, NO_ERROR, PADDED,
+                      PING, PUSH_PROMISE, RawPeer, SETTINGS, frame, well)
+from sink import Sink
+
+EXIT_FLUSH_S = 0.5  # SW_AGENT_EXIT_FLUSH_TIMEOUT
+SEGMENT = "TraceSegmentReportService"
+MANAGEMENT = "ManagementService"
+REFUSALS = [grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED]
+
+
+def over_grpc(address, **more):
+    """For env=: to this collector. The protocol is the default one."""
+    address = f"127.0.0.1:{address}" if isinstance(address, int) else address
+    return {"SW_AGENT_PROTOCOL": "UNSET", "SW_AGENT_COLLECTOR_BACKEND_SERVICES": address,
+            "SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD": 1, **more}
+
+
+def ours(text):
+    return [line for line in text.splitlines() if b"swagent" in line]
+
+
+def counters(text):
+    """What SW_AGENT_LOGGING_LEVEL=debug says at the end: {name: number}"""
+    return {m[1].decode(): int(m[2]) for line in ours(text) if (m := re.search(rb"(\w+) (\d+)$", line))}
+
+
+def curl(origin, *paths):
+    return ["curl", "-sS", "--max-time", "10", *[f"http://127.0.0.1:{origin.port}/{p}" for p in paths or "x"]]
+
+
+class Web:
+    """web.py with us, and how it behaves."""
+
+    def __init__(self, bench, port, program, env, name="web", origin=0):
+        self.bench, self.port = bench, port
+        self.process = bench.start(program("web.py", port, origin), port, name=name, env=env)
+        self.asked = 0
+
+    def ask(self, count=1, path="/hello"):
+        for _ in range(count):
+            status, _, body = get(self.port, f"{path}?{self.asked}")
+            assert (status, body) == (200, b"hello\n")
+            self.asked += 1
+        return self
+
+    def output(self):
+        return self.bench.output(self.process)
+
+    def stop(self, warnings=0):
+        """Ends it: as without us, so many warnings of ours, no long delay. Returns its output."""
+        begin = time.monotonic()
+        assert self.bench.stop(self.process) == 0
+        took = time.monotonic() - begin
+        assert took < EXIT_FLUSH_S + 0.45, took
+        text = self.output()
+        said = [line for line in ours(text) if not re.search(rb"debug|\w+ \d+$", line)]
+        assert text.splitlines() == ours(text), text
+        assert len(said) == warnings, text
+        return text
+
+
+@pytest.fixture
+def collector(ports):
+    with Sink(ports()) as collector:
+        yield collector
+
+
+@pytest.fixture
+def web(bench, ports, program):
+    def start(address, name="web", origin=0, **env):
+        return Web(bench, ports(), program, over_grpc(address, **env), name, origin)
+    return start
+
+
+# ---- what arrives ----
+
+
+def alike(segments):
+    """Without what differs from run to run: ids, times, ports of clients."""
+    def plain(segment):
+        text = json_format.MessageToJson(segment, sort_keys=True)
+        text = re.sub(r'("(traceId|traceSegmentId|parentTraceSegmentId|serviceInstance|'
+                      r'parentServiceInstance|startTime|endTime)": )"[^"]*"', r"\1", text)
+        return re.sub(r"127\.0\.0\.1:[3-6]\d{4}", "CLIENT", text)
+    return sorted(plain(segment) for segment in segments)
+
+
+def traffic(bench, origin, port, program, env):
+    """A service that makes calls, and curl."""
+    server = bench.start(program("web.py", port, origin.port), port, name="web", env=env)
+    for path in "/hello?a=b", "/calls/3", "/status/404", "/chunks/3", "/calls/0":
+        get(port, path)
+    get(port, "/hello", ["sw8: " + reader.carrier(trace="trace-1")])
+    get(port, "/upload", method="POST", body=b"x" * 10000)
+    bench.run(["curl", "-sS", f"http://127.0.0.1:{port}/hello"], name="curl", env=env)
+    assert bench.stop(server) == 0 and bench.output(server) == b""
+
+
+def test_the_same_as_in_a_file(bench, origin, ports, program, collector):
+    port = ports()
+    traffic(bench, origin, port, program, {})
+    wanted = bench.segments(9)
+    traffic(bench, origin, port, program, over_grpc(collector.port))
+    assert alike(collector.segments(9)) == alike(wanted)
+    assert len(collector.all_segments(served=False)) == 9, "none came twice"
+    assert all(len(c.messages) <= 100 for c in collector.calls)
+
+
+def test_short_programs(bench, origin, collector):
+    """They live for some milliseconds: their segments are there when they have ended."""
+    for paths in ["a"], ["b", "c"]:
+        result = bench.both(curl(origin, *paths), env=over_grpc(collector.port))
+        assert result.seconds < EXIT_FLUSH_S + 1
+    segments = collector.segments(3, timeout=0.5)
+    assert sorted(s.spans[0].operationName for s in segments) == ["/a", "/b", "/c"]
+    assert len({s.serviceInstance for s in segments}) == 2
+    assert {c.path for c in collector.calls} == {raw_peer.COLLECT,
+                                                 "/skywalking.v3.ManagementService/reportInstanceProperties"}
+
+
+def test_programs_without_network_connect_to_nobody(bench, collector):
+    bench.both(["ls", "/"], env=over_grpc(collector.port))
+    bench.both(["bash", "-c", "echo a | cat; (exit 3)"], env=over_grpc(collector.port))
+    assert collector.calls == []
+
+
+def test_properties_then_pings(web, collector):
+    begin = time.monotonic()
+    server = web(collector.port, SW_AGENT_COLLECTOR_PROPERTIES_REPORT_PERIOD_FACTOR=3).ask()
+    collector.until(lambda: len(collector.of(MANAGEMENT)) >= 5)
+    took = time.monotonic() - begin
+    assert 3.5 < took < 7, "one in a second"
+    server.stop()
+    kinds = [c.method for c in collector.of(MANAGEMENT)][:5]
+    properties, ping = "reportInstanceProperties", "keepAlive"
+    assert kinds == [properties, ping, ping, properties, ping]
+    [segment] = collector.segments(1)
+    for message in collector.properties + collector.pings:
+        assert (message.service, message.serviceInstance) == ("web", segment.serviceInstance)
+    values = {p.key: p.value for p in collector.properties[0].properties}
+    assert values["language"] == "python" and values["Process No."] == str(server.process.pid)
+    assert values["hostname"] and values["OS Name"]
+    assert len({c.peer for c in collector.calls}) == 1, "one connection for everything"
+
+
+def test_an_idle_program_says_nothing_else(web, collector):
+    server = web(collector.port, SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=60).ask()
+    collector.segments(1)
+    count = len(collector.calls)
+    time.sleep(1.5)
+    assert len(collector.calls) == count == 2
+    server.stop()
+
+
+def test_many_segments_form_batches(bench, ports, program, collector):
+    server = Web(bench, ports(), program, over_grpc(collector.port))
+    server.ask(500)
+    collector.segments(500)
+    calls = collector.of(SEGMENT)
+    assert all(1 <= len(call.messages) <= 100 for call in calls)
+    assert len(calls) < 100, "far fewer calls than segments"
+    assert [s.spans[0].tags for s in collector.all_segments()]
+    server.stop()
+
+
+def test_long_texts(web, collector):
+    """More bytes than a frame and than a window, whole."""
+    server = web(collector.port)
+    for _ in range(150):
+        server.ask(path="/hello/" + "p" * 900)
+    segments = collector.segments(150)
+    assert all("p" * 100 in reader.entry(s).operationName for s in segments)
+    server.stop()
+
+
+# ---- addresses ----
+
+
+@pytest.mark.parametrize("address, host", [("localhost:{}", "127.0.0.1"), ("127.0.0.1:{}", "127.0.0.1"),
+                                           ("[::1]:{}", "[::1]"), ("localhost:{}", "[::1]")])
+def test_address(bench, origin, ports, address, host):
+    port = ports()
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+        if "::1" in host and "localhost" in address:
+            assert ("::1", 0, 0, 0) in [a[4] for a in socket.getaddrinfo("localhost", 0)]
+    except (OSError, AssertionError):
+        if "::1" in host:
+            pytest.skip("no such address here")
+    with Sink(port, host) as collector:
+        bench.both(curl(origin), env=over_grpc(address.format(port)))
+        collector.segments(1)
+
+
+@pytest.mark.parametrize("address", ["foo", "foo:bar", ":1", "host:99999", "host:0", "[::1", "::1:80:",
+                                     "a b:80", "http://127.0.0.1:80", "x" * 500 + ":1", ",", "\n:1"])
+def test_bad_address(bench, origin, address):
+    without = bench.run(curl(origin, "a", "b"), agent=False)
+    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc(address))
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert len(ours(with_us.err)) == 1 and len(with_us.err) < 2000, with_us.err
+    assert with_us.seconds < without.seconds + 1
+
+
+def test_unknown_host(bench, origin):
+    """Asking for it may take as long as it likes: the program does not wait."""
+    without = bench.run(curl(origin, "a", "b"), agent=False)
+    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc("no-such-host.invalid:11800"))
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert len(ours(with_us.err)) <= 1 and with_us.seconds < without.seconds + EXIT_FLUSH_S + 1
+
+
+def test_unknown_host_in_a_server(web):
+    server = web("no-such-host.invalid:11800").ask(3)
+    time.sleep(2.5)
+    server.ask(3).stop(warnings=1)
+
+
+def test_default_address(bench, origin):
+    try:
+        collector = Sink(11800).start()
+    except RuntimeError:
+        pytest.skip("somebody listens on port 11800")
+    with collector:
+        bench.both(curl(origin), env={"SW_AGENT_PROTOCOL": "UNSET"})
+        collector.segments(1)
+
+
+def test_empty_address_is_the_default(bench, origin):
+    """As the variable set to nothing, which scripts do."""
+    with_us = bench.run(curl(origin), env=over_grpc(""))
+    assert with_us.rc == 0 and len(ours(with_us.err)) <= 1
+
+
+# ---- authentication ----
+
+
+def test_token(web, collector):
+    collector.token = "s3cret token"
+    server = web(collector.port, SW_AGENT_AUTHENTICATION="s3cret token").ask(2)
+    collector.segments(2)
+    collector.until(lambda: collector.pings)
+    assert {tuple(c.header("authentication")) for c in collector.calls} == {("s3cret token",)}
+    server.stop()
+
+
+def test_no_token(web, collector):
+    server = web(collector.port).ask()
+    collector.segments(1)
+    assert {tuple(c.header("authentication")) for c in collector.calls} == {()}
+    server.stop()
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+@pytest.mark.parametrize("token", ["UNSET", "wrong"])
+def test_wrong_token(web, collector, token, refusal):
+    collector.token, collector.refusal = "right", refusal
+    server = web(collector.port, SW_AGENT_AUTHENTICATION=token).ask(3)
+    collector.until(lambda: len(collector.calls) >= 3)
+    server.ask(3)
+    text = server.stop(warnings=1)
+    assert b"AUTHENTICATION" in text and b"s3cret" not in text
+    assert collector.segments() == []
+
+
+def test_token_is_accepted_later(web, collector):
+    """An administrator mends the collector: what waited arrives."""
+    collector.token = "right"
+    server = web(collector.port).ask(3)
+    collector.until(lambda: len(collector.calls) >= 2)
+    collector.token = None
+    collector.segments(3)
+    server.ask()
+    collector.segments(4)
+    server.stop(warnings=1)
+
+
+# ---- collectors that are away ----
+
+
+def test_nobody_listens(web, ports):
+    server = web(ports(), SW_AGENT_LOGGING_LEVEL="debug").ask(20)
+    time.sleep(1.5)
+    server.ask(5)
+    text = server.stop(warnings=1)
+    assert counters(text)["segment_produced"] == 25
+    assert counters(text).get("segment_sent", 0) == 0
+
+
+def test_nobody_listens_and_the_program_is_short(bench, origin, ports):
+    """No waiting at the end for somebody who is not there."""
+    without = bench.run(curl(origin, "a", "b"), agent=False)
+    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc(ports()))
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert len(ours(with_us.err)) == 1
+    assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 0.5
+
+
+def test_no_more_than_the_queue_waits(web, ports):
+    port = ports()
+    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug").ask(50)
+    time.sleep(0.5)
+    with Sink(port) as collector:
+        collector.until(lambda: len(collector.different()) >= 10, 15)
+        assert len(collector.segments()) == 10
+        server.ask(5)
+        collector.segments(15)
+        text = server.stop(warnings=1)
+    assert counters(text).get("segment_dropped", 40) == 40  # said when something was left to flush
+
+
+def test_collector_appears(web, ports):
+    port = ports()
+    server = web(port).ask(30)
+    time.sleep(1)
+    with Sink(port) as collector:
+        collector.segments(30, timeout=15)
+        assert collector.properties
+        server.stop(warnings=1)
+
+
+def test_collector_is_killed_and_comes_back(web, ports):
+    """A process that dies with its connections, twice, and has not answered anything."""
+    port, code = ports(), "import sink, sys, time; s = sink.Sink(int(sys.argv[1])); s.delay = 60; " \
+        "s.start(); print(flush=True); time.sleep(60)"
+    with Sink(port) as collector:
+        server = web(port).ask(10)
+        collector.segments(10)
+    for _ in range(2):
+        other = subprocess.Popen([sys.executable, "-c", code, str(port)], stdout=subprocess.PIPE,
+                                 cwd=os.path.dirname(sink.__file__))
+        other.stdout.readline()
+        time.sleep(2)  # they are connected
+        other.kill()
+        other.wait()
+        server.ask(10)
+    collector.start()
+    try:
+        server.ask(10)
+        collector.segments(40, timeout=20)
+        server.stop(warnings=len(ours(server.output())))  # a warning or none
+    finally:
+        collector.stop()
+    assert len(ours(server.output())) <= 1, server.output()
+
+
+def test_no_status_means_again(web, ports):
+    """A collector that took the messages and went away without a word: they come again."""
+    port = ports()
+    with Sink(port) as collector:
+        collector.delay = 30
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(20)
+        assert collector.until(lambda: len(collector.different(served=False)) == 20)
+        collector.stop()
+        collector.delay = 0
+        collector.start()
+        collector.segments(20, timeout=15)
+        collector.delay = 5  # so that something is left at the end, and the counters are told
+        server.ask()
+        text = server.stop(warnings=len(ours(b"")))
+    assert len(collector.all_segments(served=False)) >= 40
+    if counters(text):
+        assert counters(text)["resent"] >= 20
+
+
+def test_status_that_means_later(web, collector):
+    collector.statuses[SEGMENT] = grpc.StatusCode.UNAVAILABLE
+    server = web(collector.port).ask(10)
+    collector.until(lambda: any(c.service == SEGMENT and c.status for c in collector.calls))
+    collector.statuses.clear()
+    collector.segments(10)
+    server.stop()
+
+
+STATUSES = [s for s in grpc.StatusCode if s not in (grpc.StatusCode.OK, grpc.StatusCode.UNIMPLEMENTED)]
+
+
+@pytest.mark.parametrize("status, hasty", [(s, False) for s in STATUSES] + [(s, True) for s in STATUSES[::5]])
+def test_any_status_once(web, collector, status, hasty):
+    """Whatever is wrong for a moment, the next attempt delivers; also when it is said before
+    anything was read."""
+    collector.statuses[SEGMENT], collector.hasty = status, hasty
+    server = web(collector.port).ask(5)
+    assert collector.until(lambda: any(c.service == SEGMENT and c.status for c in collector.calls))
+    collector.statuses.clear()
+    collector.segments(5)
+    server.ask()
+    collector.segments(6)
+    server.stop(warnings=len(ours(server.output())))
+    assert len(ours(server.output())) <= 1
+
+
+def test_a_status_for_ever(web, collector):
+    """No flood of attempts, no flood of lines, and the server serves on."""
+    collector.statuses[SEGMENT] = grpc.StatusCode.INTERNAL
+    server = web(collector.port).ask(20)
+    time.sleep(3)
+    server.ask(20)
+    assert len([c for c in collector.calls if c.service == SEGMENT]) < 20
+    server.stop(warnings=1)
+
+
+@pytest.mark.parametrize("missing", [{MANAGEMENT}, {SEGMENT}, {MANAGEMENT, SEGMENT}])
+def test_unimplemented(web, collector, missing):
+    collector.missing = missing
+    server = web(collector.port).ask(10)
+    if SEGMENT not in missing:
+        collector.segments(10)
+    assert collector.until(lambda: collector.unknown)
+    time.sleep(1.5)
+    server.ask()
+    server.stop(warnings=len(ours(server.output())))
+    assert len(ours(server.output())) <= 1
+    if MANAGEMENT not in missing:
+        assert collector.properties
+
+
+def test_a_service_that_appears_later(web, ports):
+    """A proxy without its route says UNIMPLEMENTED or 404, too: another connection, another chance."""
+    port = ports()
+    with Sink(port) as collector:
+        collector.missing = {SEGMENT}
+        server = web(port).ask(3)
+        assert collector.until(lambda: any(SEGMENT in path for path in collector.unknown))
+        collector.stop()
+        collector.missing = set()
+        collector.start()
+        time.sleep(2.5)
+        server.ask(5)
+        assert collector.until(lambda: len(collector.different()) >= 5, 5)
+        server.stop(warnings=len(ours(server.output())))
+    assert len(ours(server.output())) <= 1
+
+
+def test_slow_answers(web, collector):
+    """Many calls at once, none is repeated."""
+    collector.delay = 1.5
+    server = web(collector.port)
+    for _ in range(5):
+        server.ask(10)
+        time.sleep(0.3)
+    collector.segments(50)
+    assert len(collector.all_segments(served=False)) == 50
+    server.stop()
+
+
+def test_answer_that_does_not_come_at_the_end(web, collector):
+    """The end of a program waits for its bound and no longer."""
+    collector.delay = 10
+    server = web(collector.port).ask(3)
+    assert collector.until(lambda: len(collector.different(served=False)) == 3)
+    server.stop()
+
+
+@pytest.mark.parametrize("milliseconds", [0, 200, 1500])
+def test_flush_timeout(bench, origin, collector, milliseconds):
+    collector.delay = 10
+    result = bench.run(curl(origin), env=over_grpc(collector.port,
+                                                   SW_AGENT_EXIT_FLUSH_TIMEOUT=milliseconds))
+    without = bench.run(curl(origin), agent=False)
+    assert (result.rc, result.out, result.err) == (without.rc, without.out, without.err)
+    assert result.seconds < without.seconds + milliseconds / 1000 + 0.5
+    if milliseconds:
+        assert collector.until(lambda: len(collector.different(served=False)) == 1)
+
+
+def test_deaf_collector(web, ports):
+    """It reads nothing: windows fill, the program goes on, later everything arrives."""
+    with Sink(ports(), options=sink.TINY_WINDOWS) as collector:
+        collector.deaf.set()
+        server = web(collector.port)
+        for _ in range(150):
+            server.ask(path="/hello/" + "p" * 900)
+        time.sleep(0.5)
+        collector.deaf.clear()
+        collector.segments(150, timeout=20)
+        server.stop()
+
+
+@pytest.mark.parametrize("options", [sink.OLD_AGE, sink.TINY_WINDOWS, sink.ONE_STREAM, sink.NO_TABLE],
+                         ids=["old-age", "tiny-windows", "one-stream", "no-table"])
+def test_peculiar_server(web, ports, options):
+    with Sink(ports(), options=options) as collector:
+        server = web(collector.port)
+        for _ in range(8):
+            server.ask(25)
+            time.sleep(0.2)
+        collector.segments(200, timeout=15)
+        server.stop()
+
+
+# ---- forks ----
+
+
+def test_workers(bench, ports, collector):
+    """Each worker is an instance of its own, on a connection of its own."""
+    port = ports()
+    server = bench.start(
+        [sys.executable, "-m", "gunicorn", "--worker-tmp-dir", "/tmp", "--no-control-socket",
+         "--graceful-timeout", "5", "--log-level", "critical", "-w", "3", "-b", f"127.0.0.1:{port}",
+         "--chdir", os.path.join(os.path.dirname(sink.__file__), "programs"), "flaskapp:back"],
+        port, name="shop", env=over_grpc(collector.port))
+    time.sleep(1)
+    count = 0
+    while len({s.serviceInstance for s in collector.different()}) < 3 and count < 200:
+        get(port, "/back/1")
+        count += 1
+        time.sleep(0.02)
+    segments = collector.segments(count)
+    by_peer = {}
+    for call in collector.of(SEGMENT):
+        by_peer.setdefault(call.peer, set()).update(s.serviceInstance for s in call.messages)
+    assert all(len(instances) == 1 for instances in by_peer.values()), by_peer
+    assert len({s.serviceInstance for s in segments}) == 3
+    assert {p.serviceInstance for p in collector.properties} >= {s.serviceInstance for s in segments}
+    bench.stop(server)
+
+
+@pytest.mark.slow
+def test_forks_under_load(bench, origin, compiled, collector):
+    """Nothing is lost, neither of the parent that reports while it forks nor of its children."""
+    result = bench.run([compiled("forks"), origin.port, 200], name="forks",
+                       env=over_grpc(collector.port), timeout=100)
+    assert (result.rc, result.err) == (0, b""), result
+    made = len(origin.requests)
+    collector.segments(made, timeout=2)
+    names = {s.serviceInstance for s in collector.different()}
+    assert sum("-child(" in name for name in names) == 20
+    assert all(len({s.serviceInstance for s in c.messages}) <= 1 for c in collector.of(SEGMENT))
+
+
+def test_forks_while_nobody_listens(bench, origin, compiled, ports):
+    result = bench.run([compiled("forks"), origin.port, 20], env=over_grpc(ports()), timeout=60)
+    assert result.rc == 0 and len(ours(result.err)) <= 3, result
+
+
+def test_a_child_does_not_use_the_parents_connection(bench, origin, collector):
+    url = f"http://127.0.0.1:{origin.port}"
+    script = ("import os, urllib.request as u\n"
+              f"def ask(p): u.urlopen('{url}/' + p).read()\n"
+              "ask('before')\nimport time; time.sleep(1.5)\n"
+              "if os.fork() == 0:\n    ask('child'); os._exit(0)\n"
+              "os.wait(); ask('after')\n")
+    result = bench.both(["/usr/bin/python3", "-c", script], env=over_grpc(collector.port))
+    assert result.err == b""
+    segments = collector.segments(3)
+    by_peer = {s.spans[0].operationName: c.peer for c in collector.of(SEGMENT) for s in c.messages}
+    assert by_peer["/child"] not in (by_peer["/before"], by_peer["/after"])
+    assert len({s.serviceInstance for s in segments}) == 2
+
+
+# ---- peers that know no manners ----
+
+
+def answer(how):
+    """A script: greets, and does `how` to the first stream of segments, then reads on."""
+    def script(connection):
+        connection.greet()
+        how(connection, connection.segment_stream())
+        connection.serve()
+    script.__name__ = getattr(how, "__name__", "how")
+    return script
+
+
+def early(how):
+    """A script: does `how` while the first stream of segments is perhaps still open."""
+    def script(connection):
+        connection.greet()
+        how(connection, connection.segment_stream(ended=False))
+        connection.serve()
+    return script
+
+
+def says(data):
+    """A script: these bytes, whoever is there, and the end."""
+    def script(connection):
+        connection.send_bytes(data)
+        time.sleep(0.3)
+    return script
+
+
+def sends(*frames):
+    """A script: these frames after a greeting, then good service."""
+    def script(connection):
+        connection.greet()
+        for one in frames:
+            connection.send_bytes(one)
+        connection.serve()
+    return script
+
+
+def silent(connection):
+    connection.swallow()
+
+
+def piecewise(connection):
+    connection.piecewise = True
+    well(connection)
+
+
+def padded(connection, stream):
+    block = connection.encoder.encode(HEAD)
+    connection.send(HEADERS, END_HEADERS | PADDED, stream.number, b"\x07" + block + bytes(7))
+    connection.send(DATA, PADDED, stream.number, b"\x03" + raw_peer.EMPTY + bytes(3))
+    connection.send(DATA, PADDED, stream.number, b"\x00")
+    connection.trailers(stream)
+
+
+def prioritised(connection, stream):
+    block = connection.encoder.encode(HEAD)
+    connection.send(HEADERS, END_HEADERS | 0x20, stream.number, struct.pack(">IB", 0, 16) + block)
+    connection.send(raw_peer.PRIORITY, 0, stream.number, struct.pack(">IB", 0, 16))
+    connection.trailers(stream)
+
+
+def continued(connection, stream):
+    block = connection.encoder.encode([*HEAD, ("x-long", "v" * 3000), ("grpc-status", "0")])
+    connection.send(HEADERS, END_STREAM, stream.number, block[:1])
+    for i in range(1, len(block) - 1, 500):
+        connection.send(raw_peer.CONTINUATION, 0, stream.number, block[i:min(i + 500, len(block) - 1)])
+    connection.send(raw_peer.CONTINUATION, END_HEADERS, stream.number, block[-1:])
+    connection.done(stream, True)
+
+
+def informed(connection, stream):
+    connection.send_headers(stream, [(":status", "103")])
+    connection.send_headers(stream, [(":status", "100")])
+    connection.ok(stream)
+
+
+def answered_and_reset(connection, stream):
+    """The full answer before the request has ended, as RFC 9113 8.1 allows."""
+    connection.ok(stream)
+    if not stream.ended:
+        connection.send(raw_peer.RST_STREAM, 0, stream.number, struct.pack(">I", NO_ERROR))
+
+
+def binary_trailers(connection, stream):
+    connection.send_headers(stream, HEAD)
+    connection.trailers(stream, [("grpc-status", "0"), ("grpc-status-details-bin", "AAECAw"),
+                                 ("grpc-message", "%E2%82%AC %zz"), ("x" * 100, "y" * 2000)])
+    connection.done(stream, True)
+
+
+def reset_with(code):
+    def reset(connection, stream):
+        connection.reset(stream, code)
+    return reset
+
+
+def status(number, message="no"):
+    def trailers_only(connection, stream):
+        connection.trailers_only(stream, number, message)
+    return trailers_only
+
+
+def headers(*fields, flags=END_HEADERS | END_STREAM):
+    """An answer of these header fields alone."""
+    def some_headers(connection, stream):
+        connection.send_headers(stream, list(fields), flags)
+        connection.done(stream, False)
+    return some_headers
+
+
+def raw_block(block):
+    def bad_block(connection, stream):
+        connection.send(HEADERS, END_HEADERS | END_STREAM, stream.number, block)
+        connection.done(stream, False)
+    return bad_block
+
+
+def goodbye(code, last=None):
+    """GOAWAY before the answer; `last` None: the stream is still served."""
+    def goes(connection, stream):
+        connection.goaway(stream.number if last is None else last, code, b"because")
+        if last is None:
+            connection.ok(stream)
+        connection.swallow()
+    return goes
+
+
+def gentle_goodbye(connection, stream):
+    """As grpc-go and grpc-java leave: first with the greatest number, then with the last one."""
+    connection.goaway(2**31 - 1)
+    connection.send(PING, 0, 0, b"goodbye!")
+    connection.until(lambda: connection.pongs)
+    connection.goaway(stream.number)
+    connection.ok(stream)
+
+
+def pings(connection, stream):
+    for number in range(50):
+        connection.send(PING, 0, 0, struct.pack(">Q", number))
+    connection.until(lambda: len(connection.pongs) == 50)
+    assert connection.pongs == [struct.pack(">Q", n) for n in range(50)]
+    connection.ok(stream)
+
+
+def closed_after(count):
+    """Closes when so many bytes have come."""
+    def closes(connection):
+        connection.send_settings()
+        connection.read(count)
+    return closes
+
+
+def reset_connection(connection, stream):
+    connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.sock.close()
+
+
+def window_steps(connection):
+    """100 bytes, then windows are taken away and given in mid-stream."""
+    connection.greet(INITIAL_WINDOW=100)
+    connection.stingy = True
+    stream, most = connection.segment_stream(ended=False), 100
+    acks = lambda: sum(f.type == SETTINGS and f.flags for f in connection.frames)  # noqa: E731
+    for size in 100, 0, 150, 0, 70, 300, 299, 301:
+        before = acks()
+        connection.send_settings(INITIAL_WINDOW=size)
+        connection.until(lambda: acks() > before)
+        most = max(most, size)
+        connection.until(lambda: len(stream.data) >= min(size, most))
+        assert len(stream.data) <= most, "more than the window"
+    connection.send_settings(INITIAL_WINDOW=65535)
+    connection.stingy = False
+    connection.serve()
+
+
+def window_of_nothing(connection):
+    """No stream may send a byte until it is given one by one."""
+    connection.greet(INITIAL_WINDOW=0)
+    connection.stingy = True
+    stream = connection.segment_stream(ended=False)
+    for _ in range(30):
+        before = len(stream.data)
+        connection.window(stream.number, 1)
+        connection.until(lambda: len(stream.data) > before)
+        assert len(stream.data) == before + 1
+    connection.send_settings(INITIAL_WINDOW=65535)
+    connection.stingy = False
+    connection.serve()
+
+
+def connection_window(connection):
+    """The connection's own window ends; the streams' are wide."""
+    connection.greet(INITIAL_WINDOW=2**31 - 1)
+    connection.stingy = True
+    received = lambda: sum(len(s.data) for s in connection.streams.values())  # noqa: E731
+    connection.until(lambda: received() == 65535 or any(s.ended for s in connection.streams.values()))
+    connection.window(0, 2**31 - 1 - 65535)
+    connection.serve()
+
+
+def one_at_a_time(connection):
+    connection.greet(MAX_STREAMS=0)
+    time.sleep(0.3)
+    connection.send_settings(MAX_STREAMS=1)
+    while True:
+        stream = connection.ended_stream()
+        assert sum(not s.answered for s in connection.streams.values()) == 1
+        connection.ok(stream)
+
+
+def other_sizes(connection):
+    connection.greet(TABLE_SIZE=0, MAX_FRAME=16777215)
+    connection.ok(connection.ended_stream())
+    for size in 0, 64:  # acknowledged: from now on the other side keeps to it
+        connection.decoder.max_allowed_table_size = size
+        connection.ok(connection.ended_stream())
+        connection.send_settings(TABLE_SIZE=64)
+        connection.decoder.max_allowed_table_size = 64
+    connection.serve()
+
+
+HTTP_400 = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/html\r\nConnection: close\r\n\r\n<h1>no</h1>"
+
+# Nothing is wrong with these: one connection is enough.
+LAWFUL = {
+    "well": well, "piecewise": piecewise, "padded": answer(padded), "priority": answer(prioritised),
+    "continuation": answer(continued), "1xx": answer(informed), "pings": answer(pings),
+    "binary-trailers": answer(binary_trailers),
+    "trailers-only-ok": answer(status(0, "")), "window-steps": window_steps,
+    "window-of-nothing": window_of_nothing, "connection-window": connection_window,
+    "one-at-a-time": one_at_a_time, "other-sizes": other_sizes,
+    "unknown-frames": sends(frame(0xfa, 0xff, 0, b"?" * 100), frame(0xfb, 0xff, 1, b"")),
+    "unknown-settings": sends(frame(SETTINGS, 0, 0, struct.pack(">HIHI", 0xff, 1, 0, 2))),
+    "many-settings": sends(*[frame(SETTINGS)] * 50),
+    "push-switched-on": sends(frame(SETTINGS, 0, 0, struct.pack(">HI", 2, 0))),
+    "reserved-bit": sends(frame(PING, 0, 1 << 31, bytes(8))),
+}
+
+# A connection may end over these, the records must not.
+LAWLESS = {
+    **{f"status-{n}": answer(status(n)) for n in (1, 2, 4, 8, 10, 13, 14, 15, 17, 99)},
+    "status-in-words": answer(headers(*HEAD, ("grpc-status", "fine"))),
+    "no-status": answer(headers(*HEAD)),
+    "html": answer(headers((":status", "200"), ("content-type", "text/html"))),
+    **{f"http-{n}": answer(headers((":status", n))) for n in ("400", "429", "503", "xyz")},
+    "no-http-status": answer(headers(("content-type", "application/grpc"))),
+    **{f"reset-{n}": answer(reset_with(n)) for n in (*range(14), 99)},
+    **{f"early-reset-{n}": early(reset_with(n)) for n in (0, 7, 8, 11)},
+    "goaway-served": answer(goodbye(NO_ERROR)), "goaway-none": answer(goodbye(NO_ERROR, 0)),
+    "goaway-calm": answer(goodbye(CALM, 0)), "goaway-calm-served": answer(goodbye(CALM)),
+    "goaway-gentle": answer(gentle_goodbye), "goaway-early": early(goodbye(NO_ERROR, 0)),
+    "goaway-at-once": sends(frame(GOAWAY, 0, 0, bytes(8))),
+    "goaway-short": sends(frame(GOAWAY, 0, 0, bytes(3))),
+    "tcp-reset": answer(reset_connection), "tcp-reset-early": early(reset_connection),
+    **{f"closed-after-{n}": closed_after(n) for n in (0, 1, 24, 33, 60, 100, 300, 1000)},
+    "garbage": says(bytes(range(256)) * 20), "zeros": says(bytes(5000)), "one-byte": says(b"x"),
+    "http-400": says(HTTP_400), "tls-alert": says(b"\x15\x03\x01\x00\x02\x02\x0a"),
+    "ssh": says(b"SSH-2.0-OpenSSH_9.2p1\r\n"),
+    "huge-frame": sends(b"\xff\xff\xff" + bytes(6) + bytes(20000)),
+    "frame-of-16385": sends(frame(0xfa, 0, 0, bytes(16385))),
+    "settings-of-5": sends(frame(SETTINGS, 0, 0, bytes(5))),
+    "settings-on-a-stream": sends(frame(SETTINGS, 0, 1, bytes(6))),
+    "settings-window-too-wide": sends(frame(SETTINGS, 0, 0, struct.pack(">HI", 4, 2**31))),
+    "settings-frame-too-small": sends(frame(SETTINGS, 0, 0, struct.pack(">HI", 5, 100))),
+    "ping-of-7": sends(frame(PING, 0, 0, bytes(7))),
+    "window-0": sends(frame(raw_peer.WINDOW_UPDATE, 0, 0, bytes(4))),
+    "window-too-wide": sends(*[frame(raw_peer.WINDOW_UPDATE, 0, 0, b"\x7f\xff\xff\xff")] * 2),
+    "idle-stream": sends(frame(HEADERS, END_HEADERS, 99, b"\x88")),
+    "data-on-idle-stream": sends(frame(DATA, 0, 99, b"x")),
+    "even-stream": sends(frame(HEADERS, END_HEADERS, 2, b"\x88")),
+    "data-on-stream-0": sends(frame(DATA, 0, 0, b"x")),
+    "push": answer(lambda c, s: (c.send(PUSH_PROMISE, END_HEADERS, s.number, bytes(4) + b"\x88"), c.ok(s))),
+    "bad-index": answer(raw_block(b"\xff\xff\xff\xff\xff\x7f")),
+    "index-0": answer(raw_block(b"\x80")), "bad-huffman": answer(raw_block(b"\x40\x81\xff\x81\xff")),
+    "cut-block": answer(raw_block(b"\x40\x85abc")), "table-too-large": answer(raw_block(b"\x3f\xff\xff\x7f")),
+    "padding-too-long": early(lambda c, s: c.send(DATA, PADDED, s.number, b"\xff123")),
+    "data-without-headers": answer(lambda c, s: c.send(DATA, END_STREAM, s.number, raw_peer.EMPTY)),
+    "interrupted-continuation": answer(lambda c, s: (c.send(HEADERS, 0, s.number, b"\x88"),
+                                                     c.send(PING, 0, 0, bytes(8)))),
+    "continuation-alone": sends(frame(raw_peer.CONTINUATION, END_HEADERS, 1, b"\x88")),
+    "endless-continuation": answer(lambda c, s: (
+        c.send(HEADERS, 0, s.number, b"\x88"),
+        [c.send(raw_peer.CONTINUATION, 0, s.number, b"\x00\x01a\x7f\x00" + b"v" * 127) for _ in range(5000)])),
+    "twice": answer(lambda c, s: (c.ok(s), c.send_headers(s, HEAD))),
+    "long-message": answer(lambda c, s: (c.send_headers(s, HEAD), c.send(DATA, 0, s.number, b"\0\xff\xff\xff\xff"),
+                                         [c.send(DATA, 0, s.number, bytes(16000)) for _ in range(4)],
+                                         c.trailers(s))),
+}
+
+
+@pytest.mark.parametrize("trick", LAWFUL)
+def test_lawful_peer(web, ports, trick):
+    with RawPeer(ports(), LAWFUL[trick]) as peer:
+        server = web(peer.port)
+        for _ in range(60):
+            server.ask(path="/hello/" + "p" * 900)
+        peer.segments(60)
+        assert len(peer.connections) == 1
+        server.ask()
+        peer.segments(61)
+        server.stop()
+    assert max(len(c.streams) for c in peer.connections) >= 2
+
+
+def test_answer_before_the_end(web, ports):
+    """OK while the request is still on its way ends the call, and nothing else."""
+    with RawPeer(ports(), early(answered_and_reset)) as peer:
+        server = web(peer.port)
+        for _ in range(60):
+            server.ask(path="/hello/" + "p" * 900)
+        peer.until(lambda: peer.streams)
+        time.sleep(1)
+        before = len({s.traceSegmentId for s in peer.accepted})
+        server.ask(5)
+        peer.segments(before + 5)
+        server.stop()
+    assert len(peer.connections) == 1
+
+
+@pytest.mark.parametrize("number", [404, 12])
+def test_no_such_method_at_a_peer(web, ports, number):
+    """Perhaps for ever: it is said at most once, and the program goes on."""
+    unknown = answer(headers((":status", "404")) if number == 404 else status(12))
+    with RawPeer(ports(), unknown) as peer:
+        server = web(peer.port).ask(3)
+        assert peer.until(lambda: any(s.answered and s.path == raw_peer.COLLECT for s in peer.streams))
+        server.ask(3)
+        server.stop(warnings=len(ours(server.output())))
+    assert len(ours(server.output())) <= 1
+
+
+def test_properties_come_first(web, ports):
+    """Also after a time without collector: streams are numbered in the order of what is sent."""
+    port = ports()
+    server = web(port).ask(3)
+    time.sleep(0.5)
+    with RawPeer(port) as peer:
+        peer.segments(3)
+        assert peer.streams[0].path.endswith("/reportInstanceProperties")
+        server.stop(warnings=1)
+
+
+@pytest.mark.parametrize("trick", LAWLESS)
+def test_lawless_peer(web, ports, trick):
+    """Once; the peer is good from its second connection on (or its second stream)."""
+    with RawPeer(ports(), LAWLESS[trick], well) as peer:
+        server = web(peer.port).ask(5)
+        peer.segments(5)
+        server.ask()
+        peer.segments(6)
+        assert len(peer.connections) <= 3
+        text = server.output()
+        server.stop(warnings=len(ours(text)))
+    assert len(ours(text)) <= 1, text
+
+
+@pytest.mark.parametrize("bad", ["garbage", "http-400", "closed-after-0", "reset-11", "goaway-calm",
+                                 "settings-of-5", "status-14", "bad-index"])
+def test_never_good(web, ports, bad):
+    """No flood of connections, and the program does not feel it."""
+    with RawPeer(ports(), LAWLESS[bad]) as peer:
+        if bad in ("reset-11", "goaway-calm", "status-14", "bad-index"):
+            peer.scripts = (again_and_again(LAWLESS[bad]),)
+        server = web(peer.port)
+        for _ in range(3):
+            server.ask(5)
+            time.sleep(1)
+        assert len(peer.connections) <= 8, "it waits between attempts"
+        text = server.output()
+        server.stop(warnings=len(ours(text)))
+    assert len(ours(text)) <= 1, text
+
+
+def again_and_again(script):
+    """Also on the connections, and for all their streams, that follow."""
+    def play(connection):
+        connection.serve = lambda: None
+        script(connection)
+    return play
+
+
+def test_silence(web, ports):
+    """It accepts, and never says a word."""
+    with RawPeer(ports(), silent) as peer:
+        server = web(peer.port).ask(5)
+        assert peer.until(lambda: peer.received)
+        time.sleep(1.5)
+        server.ask(5)
+        assert len(peer.connections) == 1
+        text = server.output()
+        server.stop(warnings=len(ours(text)))
+    assert len(ours(text)) <= 1, text
+
+
+def test_nobody_accepts(web, ports):
+    """The backlog is full: connecting takes for ever."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", ports()))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        server = web(port).ask(5)
+        time.sleep(1)
+        server.ask(5)
+        server.stop(warnings=len(ours(server.output())))
+        for one in waiting:
+            one.close()
+
+
+def test_goaway_in_the_middle_of_several_streams(web, ports):
+    """Streams up to the last are answered, the others come again on the next connection."""
+    seen = []
+
+    def middle(connection):
+        connection.greet()
+        for _ in range(2):  # properties, first ping or segments: leave them open
+            connection.until(lambda: sum(s.ended for s in connection.streams.values()) >= 3)
+        first, *others = sorted(connection.streams.values(), key=lambda s: s.number)
+        seen.append((first, others))
+        connection.goaway(first.number)
+        connection.ok(first)
+        connection.swallow()
+
+    with RawPeer(ports(), middle, well) as peer:
+        server = web(peer.port)
+        for _ in range(6):
+            server.ask(5)
+            time.sleep(0.25)
+        peer.segments(30)
+        server.stop()
+    assert seen and len(peer.connections) == 2
+
+
+def test_no_ping_and_no_push_from_us(web, ports):
+    """Stock collectors mind PINGs on idle connections."""
+    with RawPeer(ports()) as peer:
+        server = web(peer.port).ask(3)
+        peer.segments(3)
+        time.sleep(2)
+        server.stop()
+    [connection] = peer.connections
+    assert not [f for f in connection.frames if f.type == PING and not f.flags]
+    first = next(f for f in connection.frames if f.type == SETTINGS)
+    values = dict(struct.unpack_from(">HI", first.payload, i) for i in range(0, len(first.payload), 6))
+    assert values.get(2, 0) == 0, "no pushes, please"
+    for stream in connection.streams.values():
+        fields = dict(stream.headers)
+        assert fields[":method"] == "POST" and fields[":scheme"] == "http"
+        assert fields["te"] == "trailers" and fields["content-type"].startswith("application/grpc")
+        assert fields[":authority"] == f"127.0.0.1:{peer.port}"
+
+
+def test_killed_program_leaves_a_whole_stream(web, ports):
+    """SIGKILL in mid-work: what the collector has is whole messages and an end."""
+    with RawPeer(ports()) as peer:
+        server = web(peer.port).ask(20)
+        time.sleep(1.3)
+        server.process.send_signal(signal.SIGKILL)
+        server.process.wait()
+        peer.segments(20)
+
+
+def test_own_traffic_is_not_traced(bench, origin, collector):
+    """The connection to the collector is nobody's call."""
+    bench.both(curl(origin, "a"), env=over_grpc(collector.port))
+    for segment in collector.segments(1):
+        assert not any(str(collector.port) in span.peer for span in segment.spans)
+
+
+def test_program_with_its_own_grpc(bench, ports, collector):
+    """A program that speaks gRPC itself, to the same collector."""
+    script = ("import sys; sys.path.insert(0, %r)\n"
+              "import grpc, sink\n"
+              "from skywalking.protocol.management import Management_pb2 as m, Management_pb2_grpc as g\n"
+              "with grpc.insecure_channel('127.0.0.1:%d') as c:\n"
+              "    g.ManagementServiceStub(c).keepAlive(m.InstancePingPkg(service='theirs'))\n"
+              "print('done')\n") % (os.path.dirname(sink.__file__), collector.port)
+    result = bench.both([sys.executable, "-c", script], env=over_grpc(collector.port))
+    assert result.out == b"done\n"
+    assert [p.service for p in collector.pings if p.service == "theirs"] == ["theirs"] * 2
