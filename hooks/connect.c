@@ -4,6 +4,7 @@
 #include "hooks/flow.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
+#include "preload/ring.h"
 
 int sw_hook_socket(struct sw_guest *g, int domain, int type, int protocol)
 {
@@ -46,12 +47,20 @@ static int accepted(struct sw_guest *g, int fd)
 	return fd;
 }
 
+/* A server that waits here must not be without heartbeats because it has forked. */
+static void about_to_accept(struct sw_guest *g)
+{
+	g->kick |= atomic_load(&sw_ring_reader) == SW_READER_LEFT;
+}
+
 int sw_hook_accept(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len)
 {
+	about_to_accept(g);
 	return accepted(g, sw_call(g, accept, fd, addr, addr_len));
 }
 
 int sw_hook_accept4(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len, int flags)
 {
+	about_to_accept(g);
 	return accepted(g, sw_call(g, accept4, fd, addr, addr_len, flags));
 }

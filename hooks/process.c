@@ -1,9 +1,10 @@
 /*
  * Processes and threads that begin, end, or become something else.
  *
- * fork: the reporter is asked to leave first, so that no lock of ours is held and no foreign
- * thread is counted (CPython warns of one). exec and the ends of a process: what is left leaves
- * first, within a bound. A fatal signal to itself is an end too (uvicorn stops by raise(SIGTERM)).
+ * fork: the reporter is told first. It goes on, and libc brings its locks over, but where threads
+ * are counted (unshare, setns, CPython from 3.12 on) or no care is taken (_Fork) it leaves. exec
+ * and the ends of a process: what is left leaves first, within a bound. A fatal signal to itself is
+ * an end too (uvicorn stops by raise(SIGTERM)).
  */
 #include <errno.h>
 #include <signal.h>
@@ -15,13 +16,13 @@
 
 /* ---- fork ---- */
 
-static pid_t forked(pid_t (*real)(void))
+static pid_t forked(pid_t (*real)(void), enum sw_forking how)
 {
 	pid_t pid;
 
 	if (sw_guest_hidden())
 		return real();
-	sw_modules_fork_prepare();
+	sw_modules_fork_prepare(how);
 	pid = real();
 	if (pid == 0)
 		sw_modules_forked();
@@ -32,12 +33,12 @@ static pid_t forked(pid_t (*real)(void))
 
 pid_t sw_plain_fork(void)
 {
-	return forked(sw_real.fork);
+	return forked(sw_real.fork, SW_FORKING_COPY);
 }
 
 pid_t sw_plain__Fork(void)
 {
-	return forked(sw_real._Fork);
+	return forked(sw_real._Fork, SW_FORKING_ALONE);
 }
 
 /* libc forks inside, past our hook; the child is recognised by its wiped mark. */
@@ -46,7 +47,7 @@ int sw_plain_daemon(int nochdir, int noclose)
 	int result;
 
 	if (!sw_guest_hidden())
-		sw_modules_fork_prepare();
+		sw_modules_fork_prepare(SW_FORKING_ALONE);
 	result = sw_real.daemon(nochdir, noclose);
 	if (!sw_guest_hidden()) {
 		sw_modules_forked();
@@ -62,7 +63,7 @@ int sw_plain_unshare(int flags)
 
 	if (sw_guest_hidden())
 		return sw_real.unshare(flags);
-	sw_modules_fork_prepare();
+	sw_modules_fork_prepare(SW_FORKING_ALONE);
 	result = sw_real.unshare(flags);
 	sw_modules_fork_parent();
 	return result;
@@ -74,7 +75,7 @@ int sw_plain_setns(int fd, int type)
 
 	if (sw_guest_hidden())
 		return sw_real.setns(fd, type);
-	sw_modules_fork_prepare();
+	sw_modules_fork_prepare(SW_FORKING_ALONE);
 	result = sw_real.setns(fd, type);
 	sw_modules_fork_parent();
 	return result;

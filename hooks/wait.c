@@ -3,11 +3,18 @@
  * (hooks/context.c). One flag in the thread's own memory; the calls themselves are untouched.
  */
 #include "preload/exports.h"
+#include "preload/module.h"
+#include "preload/ring.h"
 
+/* Also a moment for our thread to come back after a fork, if no record comes (heartbeats). */
 static inline void waits(bool many)
 {
 	if (many && !sw_guest_vfork)
 		sw_guest_self.loop = true;
+	if (SW_UNLIKELY(atomic_load_explicit(&sw_ring_reader, memory_order_relaxed) ==
+			SW_READER_LEFT) &&
+	    !sw_guest_hidden())
+		sw_modules_kick();
 }
 
 int sw_plain_epoll_wait(int fd, struct epoll_event *events, int count, int timeout)

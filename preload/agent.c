@@ -125,9 +125,9 @@ void sw_modules_flush(enum sw_leaving why)
 	WALK(true, flush, why, sw_config.exit_flush_ms * 1000000u);
 }
 
-void sw_modules_fork_prepare(void)
+void sw_modules_fork_prepare(enum sw_forking how)
 {
-	WALK(true, fork_prepare);
+	WALK(true, fork_prepare, how);
 }
 
 void sw_modules_fork_parent(void)
@@ -156,6 +156,11 @@ void sw_modules_forked(void)
 void sw_leaving_exit(void)
 {
 	sw_modules_flush(SW_LEAVING_EXIT);
+}
+
+void sw_leaving_bare(void)
+{
+	sw_modules_flush(SW_LEAVING_BARE);
 }
 
 void sw_leaving_now(void)

@@ -58,5 +58,6 @@ void sw_duplicated(struct sw_guest *g, int fd, int to);
 /* The process is about to end or to take another image: hand out what is left, bounded. Keeps
  * errno. Nothing happens in vfork children and threads of ours. */
 void sw_leaving_exit(void);
+void sw_leaving_bare(void);
 void sw_leaving_now(void);
 void sw_leaving_exec(void);

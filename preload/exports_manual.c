@@ -25,7 +25,7 @@
 EXPORT(void, _exit, (int status))
 {
 	RESOLVED(_exit);
-	sw_leaving_now();
+	sw_leaving_bare();
 	sw_real._exit(status);
 	__builtin_unreachable();
 }
@@ -33,7 +33,7 @@ EXPORT(void, _exit, (int status))
 EXPORT(void, _Exit, (int status))
 {
 	RESOLVED(_Exit);
-	sw_leaving_now();
+	sw_leaving_bare();
 	sw_real._Exit(status);
 	__builtin_unreachable();
 }
@@ -49,7 +49,7 @@ EXPORT(void, exit, (int status))
 EXPORT(void, quick_exit, (int status))
 {
 	RESOLVED(quick_exit);
-	sw_leaving_now();
+	sw_leaving_bare();
 	sw_real.quick_exit(status);
 	__builtin_unreachable();
 }

@@ -194,7 +194,7 @@ void sw_fd_move_ours(int fd)
 static struct {
 	dev_t dev;
 	ino_t ino;
-	bool known;
+	bool known, waits;
 } stderr_was;
 
 void sw_stderr_note(void)
@@ -204,6 +204,12 @@ void sw_stderr_note(void)
 	stderr_was.known = sw_sys(fstat, STDERR_FILENO, &now) == 0;
 	stderr_was.dev = stderr_was.known ? now.st_dev : 0;
 	stderr_was.ino = stderr_was.known ? now.st_ino : 0;
+	stderr_was.waits = stderr_was.known && (S_ISFIFO(now.st_mode) || S_ISCHR(now.st_mode));
+}
+
+bool sw_stderr_waits(void)
+{
+	return stderr_was.waits;
 }
 
 bool sw_stderr_is(long fd)

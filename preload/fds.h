@@ -82,6 +82,8 @@ int sw_fd_next_ours(int from);
 
 /* Notes what stderr is; in the constructor. */
 void sw_stderr_note(void);
+/* Can writing to it wait for somebody (a pipe, a terminal)? */
+bool sw_stderr_waits(void);
 /* Is `fd` that? A program that closed stderr may have a client there by now. */
 bool sw_stderr_is(long fd);
 

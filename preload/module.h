@@ -10,8 +10,15 @@
 /* Why the process is about to lose its image. */
 enum sw_leaving {
 	SW_LEAVING_EXIT, /* exit: an ordinary moment, threads may still be made */
-	SW_LEAVING_NOW,	 /* _exit, abort, a fatal signal to itself: perhaps in a handler */
+	SW_LEAVING_BARE, /* _exit and the like: as a rule an ordinary moment, perhaps in a handler */
+	SW_LEAVING_NOW,	 /* abort, a fatal signal to itself: perhaps in a handler, or in malloc */
 	SW_LEAVING_EXEC, /* exec, which may yet fail: everything must go on working after it */
+};
+
+/* What is about to copy or move the process. */
+enum sw_forking {
+	SW_FORKING_COPY,  /* fork(3): libc brings its own locks over */
+	SW_FORKING_ALONE, /* whatever wants this thread to be the only one, or takes no care */
 };
 
 /* Every slot may be NULL. Nothing here may touch the program's errno (the walker saves it). */
@@ -27,8 +34,8 @@ struct sw_module {
 	void (*flush)(enum sw_leaving why, uint64_t budget_ns);
 	/* The main thread ends, other threads go on (pthread_exit). */
 	void (*main_left)(void);
-	/* Around fork() on the forking thread. prepare may wait (bound 5 ms). */
-	void (*fork_prepare)(void);
+	/* Around fork() and the like on the thread that calls it. prepare may wait (bound 5 ms). */
+	void (*fork_prepare)(enum sw_forking how);
 	void (*fork_parent)(void);
 	/* In the child, also when prepare never ran (raw clone): only this thread exists. */
 	void (*fork_child)(void);
@@ -39,7 +46,7 @@ bool sw_modules_start(void);
 void sw_modules_kick(void);
 void sw_modules_main_left(void);
 void sw_modules_flush(enum sw_leaving why);
-void sw_modules_fork_prepare(void);
+void sw_modules_fork_prepare(enum sw_forking how);
 void sw_modules_fork_parent(void);
 /* Runs fork_child once per child, however the child was made. */
 void sw_modules_forked(void);

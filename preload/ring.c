@@ -84,6 +84,7 @@ static void consider_kick(struct sw_guest *g, uint64_t used)
 {
 	switch (atomic_load(&sw_ring_reader)) {
 	case SW_READER_ABSENT:
+	case SW_READER_LEFT:
 	case SW_READER_IDLE:
 		g->kick = true;
 		break;

@@ -20,6 +20,7 @@
 /* What the reporter is doing; written by both halves. */
 enum sw_ring_reader {
 	SW_READER_ABSENT, /* no thread: a put kicks */
+	SW_READER_LEFT,	  /* the same, but it was there and should come back: waiting kicks, too */
 	SW_READER_IDLE,	  /* asleep without a timer: a put kicks */
 	SW_READER_TICK,	  /* asleep until its next tick: only a ring past half kicks */
 	SW_READER_AWAKE,

@@ -19,12 +19,27 @@
 #define PROPERTIES_MAX 64
 #define ADDRESSES_MAX 8
 
-/* Python programs export it, or their libpython does. The text is static; no GIL is needed. */
+/* CPython exports it, or its libpython does. The text is static; no GIL is needed. */
 static const char *python_version(void)
 {
-	const char *(*version)(void) = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
+	const char *(*version)(void);
 
+	sw_reporter_delicate(true);
+	version = (const char *(*)(void))dlsym(RTLD_DEFAULT, "Py_GetVersion");
+	sw_reporter_delicate(false);
 	return version ? version() : NULL;
+}
+
+unsigned sw_management_python(void)
+{
+	const char *text = python_version();
+	unsigned number[2] = {0, 0};
+
+	for (int i = 0; text && i < 2; i++, text++) {
+		for (; *text >= '0' && *text <= '9'; text++)
+			number[i] = number[i] * 10 + (unsigned)(*text - '0');
+	}
+	return number[0] * 100 + SW_MIN(number[1], 99u);
 }
 
 static bool is_ours(const struct ifaddrs *one, bool loopback)

@@ -40,6 +40,13 @@ enum thread_state {
 	THREAD_GONE,	 /* left; to be joined */
 };
 
+/* Does this process look how many threads it has when it forks? */
+enum counting {
+	COUNTING_UNKNOWN,
+	COUNTING_NOT,
+	COUNTING_PYTHON, /* CPython from 3.12 on warns when it forks with a second thread */
+};
+
 #define SW_TRANSPORT(name, doc) extern const struct sw_transport sw_transport_##name;
 #include "reporter/transports.def"
 #undef SW_TRANSPORT
@@ -57,15 +64,18 @@ static struct sw_agent agent;
 static struct {
 	_Atomic uint32_t state;	   /* enum thread_state; a futex */
 	_Atomic uint32_t leave;	   /* asked to leave (fork) */
+	_Atomic uint32_t forks;	   /* going on: no thread is started */
+	_Atomic bool delicate;	   /* our thread may hold a lock that a child would miss */
+	_Atomic uint32_t counts;   /* enum counting */
 	_Atomic uint32_t asked;	   /* flushes asked for */
 	_Atomic uint32_t flushed;  /* of these, done; a futex */
+	_Atomic uint32_t why;	   /* enum sw_leaving of the last one */
 	_Atomic bool holding;	   /* our thread keeps records that have not been sent */
 	_Atomic bool failed;	   /* no thread, or no loop: records are dropped from now on */
 	_Atomic uint64_t spent_ns; /* by flushes in vain */
 	_Atomic uint32_t doubts;   /* starts put off because a handler seemed to run */
 	pthread_t thread;
 	bool registered; /* atexit */
-	bool left;	 /* for the fork that is going on */
 	bool complained;
 } shared;
 
@@ -80,9 +90,20 @@ static void turn(struct sw_agent *a, bool all)
 	atomic_store(&shared.holding, sw_reporter_holding(a));
 }
 
-/* For SW_AGENT_LOGGING_LEVEL=debug: the answer to "why do I see no data". */
-static void say_counters(void)
+static bool is_end(uint32_t why)
 {
+	return why == SW_LEAVING_EXIT || why == SW_LEAVING_BARE;
+}
+
+/* For SW_AGENT_LOGGING_LEVEL=debug: the answer to "why do I see no data". Once. */
+static void say_counters(struct sw_agent *a)
+{
+	static bool said;
+
+	if (said || sw_config.log_level != SW_LEVEL_DEBUG || !is_end(atomic_load(&shared.why)))
+		return;
+	said = true;
+	sw_count_many(SW_COUNTER_SEGMENT_LEFT, a->queue.messages[SW_BATCH_SEGMENT]);
 	for (int i = 0; i < SW_COUNTER_COUNT; i++) {
 		uint64_t n = sw_counter_read((enum sw_counter)i);
 
@@ -97,7 +118,7 @@ static void answer_flush(struct sw_agent *a)
 {
 	if (a->asked == atomic_load(&shared.flushed) || !sw_reporter_settled(a))
 		return;
-	say_counters();
+	say_counters(a);
 	atomic_store(&shared.flushed, a->asked);
 	sw_sys_futex_wake(&shared.flushed);
 }
@@ -189,9 +210,17 @@ static void fds_moved(int from, int to)
 		agent.transport->moved(from, to);
 }
 
+void sw_reporter_delicate(bool delicate)
+{
+	atomic_store(&shared.delicate, delicate);
+}
+
 /* What the thread owns for as long as the process lives. */
 static bool make_memory(struct sw_agent *a)
 {
+	if (atomic_load(&shared.counts) == COUNTING_UNKNOWN)
+		atomic_store(&shared.counts,
+			     sw_management_python() >= 312 ? COUNTING_PYTHON : COUNTING_NOT);
 	if (a->encoder)
 		return true;
 	if (!shared.complained)
@@ -376,7 +405,7 @@ static void join_gone(void)
 
 static void start_thread(void)
 {
-	if (!take_start())
+	if (atomic_load(&shared.forks) || !take_start())
 		return;
 	if (!shared.registered)
 		shared.registered = atexit(at_exit) == 0;
@@ -448,6 +477,18 @@ static bool wait_flushed(uint32_t wanted, uint64_t end)
 	return true;
 }
 
+/* A crash handler may stand inside malloc, where no thread can be made. One is there already unless
+ * it has left for a fork. */
+static bool worth_it(enum sw_leaving why)
+{
+	bool there = atomic_load(&shared.state) == THREAD_STARTING;
+	bool wants_counters = sw_config.log_level == SW_LEVEL_DEBUG && is_end(why) && there;
+
+	if (!anything_left() && !wants_counters)
+		return false;
+	return there || why == SW_LEAVING_EXIT || (why != SW_LEAVING_NOW && !perhaps_in_handler());
+}
+
 /* An end has several stations (atexit, _exit, a signal to itself): they share one budget, until a
  * flush succeeds. */
 static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
@@ -456,12 +497,9 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 	uint64_t end = begin + budget_ns - SW_MIN(spent, budget_ns);
 	uint32_t wanted;
 
-	if (atomic_load(&shared.failed) || !anything_left())
+	if (atomic_load(&shared.failed) || !worth_it(why))
 		return;
-	/* A crash handler may stand inside malloc, where no thread can be made. One is there
-	 * already unless making it has failed. */
-	if (why != SW_LEAVING_EXIT && atomic_load(&shared.state) != THREAD_STARTING)
-		return;
+	atomic_store(&shared.why, why);
 	wanted = atomic_fetch_add(&shared.asked, 1) + 1;
 	reporter_kick();
 	if (wait_flushed(wanted, end))
@@ -470,14 +508,12 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 		atomic_fetch_add(&shared.spent_ns, sw_clock_ns(CLOCK_MONOTONIC) - begin);
 }
 
-static void reporter_fork_prepare(void)
+/* Asks our thread to leave and waits until it has, or `end`. */
+static void make_leave(uint64_t end)
 {
-	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + FORK_BUDGET_NS, now;
-	uint32_t state = atomic_load(&shared.state);
+	uint32_t state;
+	uint64_t now;
 
-	if (state == THREAD_NONE)
-		return;
-	shared.left = true;
 	atomic_store(&shared.leave, 1);
 	if (agent.alive)
 		sw_loop_wake(&agent.loop);
@@ -490,29 +526,65 @@ static void reporter_fork_prepare(void)
 	join_gone();
 }
 
+/* This thread and ours, no other. Unknown (no /proc): yes. */
+static bool lonely(void)
+{
+	struct stat tasks;
+
+	return sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0) != 0 ||
+	       tasks.st_nlink <= 2 + 2; /* ".", "..", this, ours */
+}
+
 /*
- * One that did not leave in time leaves later; the next record starts another. One that left is
- * started again at once: it may have records, and the collector waits for its heartbeat.
+ * fork(3) in the midst of our thread is safe: libc brings malloc's locks and its own over, our
+ * rings are freed, and what our thread had is forgotten by the child. Where it may stand inside a
+ * lock that libc does not bring over (the loader's, the resolver's) it says so, and is waited for.
+ * But whoever counts threads must not find ours; that costs a leave and a new start.
+ */
+static bool may_stay(enum sw_forking how)
+{
+	uint32_t counts = atomic_load(&shared.counts);
+
+	if (how == SW_FORKING_ALONE || counts == COUNTING_UNKNOWN)
+		return false;
+	return counts == COUNTING_NOT || !lonely();
+}
+
+static void reporter_fork_prepare(enum sw_forking how)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + FORK_BUDGET_NS;
+
+	atomic_fetch_add(&shared.forks, 1);
+	if (atomic_load(&shared.state) == THREAD_NONE)
+		return;
+	if (!may_stay(how))
+		make_leave(end);
+	while (atomic_load(&shared.delicate) && sw_clock_ns(CLOCK_MONOTONIC) < end)
+		sw_sys(sched_yield);
+}
+
+/*
+ * One that did not leave in time goes on. One that left comes back with the next record, or when
+ * the program waits for something: not now, for CPython counts after the fork.
  */
 static void reporter_fork_parent(void)
 {
+	atomic_fetch_sub(&shared.forks, 1);
 	join_gone();
-	if (atomic_load(&shared.state) != THREAD_NONE) {
-		atomic_store(&shared.leave, 0);
+	if (!atomic_load(&shared.leave))
 		return;
-	}
-	atomic_store(&sw_ring_reader,
-		     atomic_load(&shared.failed) ? SW_READER_AWAKE : SW_READER_ABSENT);
-	if (shared.left) {
-		shared.left = false;
-		reporter_kick();
-	}
+	if (atomic_load(&shared.state) != THREAD_NONE)
+		atomic_store(&shared.leave, 0);
+	else
+		atomic_store(&sw_ring_reader,
+			     atomic_load(&shared.failed) ? SW_READER_AWAKE : SW_READER_LEFT);
 }
 
 /* The thread is not here. What it had belongs to the parent; its memory may be in mid-change. */
 static void reporter_fork_child(void)
 {
 	bool registered = shared.registered, complained = shared.complained;
+	uint32_t counts = atomic_load(&shared.counts);
 
 	if (agent.alive) {
 		agent.transport->forked();
@@ -524,6 +596,7 @@ static void reporter_fork_child(void)
 	memset(&shared, 0, sizeof(shared));
 	shared.registered = registered;
 	shared.complained = complained;
+	atomic_store(&shared.counts, counts);
 }
 
 static void reporter_main_left(void)

@@ -45,6 +45,15 @@ bool sw_reporter_holding(const struct sw_agent *agent);
 /* Makes the assembler and the encoder; false: no memory. */
 bool sw_reporter_make(struct sw_agent *agent);
 
+/*
+ * Around what takes locks that libc's fork does not bring over to a child: the loader's (dlsym),
+ * the resolver's (getaddrinfo), gettext's (strerror).
+ */
+void sw_reporter_delicate(bool delicate);
+
+/* Version of the CPython in this process, 312 for 3.12; 0: none. */
+unsigned sw_management_python(void);
+
 /* Appends properties and keep-alive messages when they are due (management.c). */
 void sw_management_tick(struct sw_agent *agent);
 

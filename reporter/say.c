@@ -9,20 +9,45 @@
 
 static const char *const level_names[] = {"debug", "info", "warning", "error", "critical"};
 
-/*
- * To what is stderr, if it still is what it was at the start. From a table of our own it is reached
- * through the main thread's: files, terminals and pipes can be opened so, sockets cannot.
- */
-static void say_line(const char *line, size_t len)
+/* The program's own stderr (Linux 5.6), offset and all. */
+static long share_stderr(void)
+{
+	long self = sw_sys(getpid), pid = sw_sys(pidfd_open, self, 0);
+	long fd = pid < 0 ? pid : sw_sys(pidfd_getfd, pid, STDERR_FILENO, 0);
+
+	if (pid >= 0)
+		sw_sys(close, pid);
+	return fd;
+}
+
+/* The same terminal or pipe, but never waiting. */
+static long open_stderr(void)
 {
 	char path[64];
-	long fd = STDERR_FILENO;
 
-	if (sw_fd_private() && !sw_stderr_is(fd)) {
-		snprintf(path, sizeof(path), "/proc/%ld/fd/2", sw_sys(getpid));
-		fd = sw_sys(openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK);
-	}
-	if (fd >= 0 && sw_stderr_is(fd))
+	snprintf(path, sizeof(path), "/proc/%ld/fd/2", sw_sys(getpid));
+	return sw_sys(openat, AT_FDCWD, path, O_WRONLY | O_APPEND | O_NOCTTY | O_NONBLOCK);
+}
+
+/*
+ * From a table of our own stderr is reached through the main thread's. A file must be written at
+ * the program's own offset, or its next line would lie on ours; a socket cannot be opened. A pipe
+ * or a terminal may be full, and waiting for its reader is not for us.
+ */
+static long reach_stderr(void)
+{
+	if (!sw_fd_private() || sw_stderr_is(STDERR_FILENO))
+		return STDERR_FILENO;
+	return sw_stderr_waits() ? open_stderr() : share_stderr();
+}
+
+/* To what is stderr, if it still is what it was at the start. */
+static void say_line(const char *line, size_t len)
+{
+	long fd = reach_stderr();
+
+	if (fd >= 0 && sw_stderr_is(fd) &&
+	    sw_sys(sendto, fd, line, len, MSG_DONTWAIT | MSG_NOSIGNAL, NULL, 0) == -ENOTSOCK)
 		sw_sys(write, fd, line, len);
 	if (fd >= 0 && fd != STDERR_FILENO)
 		sw_sys(close, fd);

@@ -80,7 +80,8 @@ struct sw_session {
 	bool settled;	     /* the peer's first settings have come: it speaks HTTP/2 */
 	bool going;	     /* no further calls: GOAWAY, or stream ids are used up */
 	_Alignas(8) uint8_t block[8192];
-	_Alignas(8) uint8_t in_table[SW_HPACK_BYTES(SW_HPACK_TABLE)], fields_table[SW_HPACK_BYTES(2048)];
+	_Alignas(8) uint8_t in_table[SW_HPACK_BYTES(SW_HPACK_TABLE)],
+		fields_table[SW_HPACK_BYTES(2048)];
 	uint8_t text[SW_HPACK_TABLE];
 };
 

@@ -254,8 +254,12 @@ static int resolve(void)
 
 static void dial(void)
 {
-	int error = resolve();
 	long failed;
+	int error;
+
+	sw_reporter_delicate(true);
+	error = resolve();
+	sw_reporter_delicate(false);
 
 	grpc.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC); /* the resolver may have waited */
 	if (error) {
@@ -312,20 +316,42 @@ static const enum verdict verdicts[SW_GRPC_STATUSES] = {
 	[SW_GRPC_UNAUTHENTICATED] = IS_REFUSED,
 };
 
+static const char *const status_names[SW_GRPC_STATUSES] = {
+	"OK",
+	"CANCELLED",
+	"UNKNOWN",
+	"INVALID_ARGUMENT",
+	"DEADLINE_EXCEEDED",
+	"NOT_FOUND",
+	"ALREADY_EXISTS",
+	"PERMISSION_DENIED",
+	"RESOURCE_EXHAUSTED",
+	"FAILED_PRECONDITION",
+	"ABORTED",
+	"OUT_OF_RANGE",
+	"UNIMPLEMENTED",
+	"INTERNAL",
+	"UNAVAILABLE",
+	"DATA_LOSS",
+	"UNAUTHENTICATED",
+};
+
 static void say_faulty(const struct sw_batch *batch, const struct sw_answer *answer)
 {
 	if (first_time(SAID_BATCH))
-		sw_say(SW_LEVEL_WARNING, "%s refuses a %s batch: gRPC status %d, %s",
-		       grpc.authority, sw_kinds[batch->kind].name, answer->status, answer->message);
+		sw_say(SW_LEVEL_WARNING, "%s refuses a %s batch: %s (%s)", grpc.authority,
+		       sw_kinds[batch->kind].name, status_names[answer->status],
+		       answer->message[0] ? answer->message : "no reason given");
 }
 
 static void say_refused(const struct sw_answer *answer)
 {
 	if (first_time(SAID_TOKEN))
 		sw_say(SW_LEVEL_WARNING,
-		       "%s refuses us: gRPC status %d, %s; what cannot wait is dropped "
+		       "%s refuses us: %s (%s); what cannot wait is dropped "
 		       "(SW_AGENT_AUTHENTICATION %s)",
-		       grpc.authority, answer->status, answer->message,
+		       grpc.authority, status_names[answer->status],
+		       answer->message[0] ? answer->message : "no reason given",
 		       sw_config.authentication[0] ? "is perhaps wrong" : "is not set");
 }
 

@@ -1,5 +1,10 @@
 """The life of a process: forks, new images, ends of every kind, and what a guest must not touch."""
 
+import glob
+import os
+import pathlib
+import re
+import shutil
 import signal
 import subprocess
 import time
@@ -151,7 +156,7 @@ def test_manners(bench, origin, compiled, part):
 
 def test_library_twice(bench, origin, tmp_path):
     """A second copy by another path goes inert."""
-    import shutil
+
     from conftest import LIB
     if ":" in LIB or " " in LIB:
         pytest.skip("more than one library is preloaded")
@@ -170,3 +175,67 @@ def test_static_programs(bench, tmp_path):
     subprocess.run(["gcc", "-static", "-o", tmp_path / "s", source], check=True)
     bench.both([tmp_path / "s"])
     assert bench.files() == []
+
+
+def pythons():
+    """CPython from 3.12 on looks how many threads there are when it forks."""
+    places = [*glob.glob(f"{pathlib.Path.home()}/.pyenv/versions/3.*/bin"), os.environ.get("PATH", "")]
+    found = [shutil.which(f"python3.{minor}", path=":".join(places)) for minor in range(12, 16)]
+    found = [p for p in found if p and subprocess.run([p, "-c", ""], capture_output=True).returncode == 0]
+    return found or [pytest.param(None, marks=pytest.mark.skip(reason="no CPython from 3.12 on"))]
+
+
+@pytest.mark.parametrize("python", pythons())
+def test_forks_without_a_second_thread(bench, origin, python):
+    """No warning of a thread that the program has not made; and what the fork found waiting leaves."""
+    script = ("import os, urllib.request as u\n"
+              f"def ask(p): u.urlopen('http://127.0.0.1:{origin.port}/' + p).read()\n"
+              "for i in range(5):\n"
+              "    ask(f'before{i}')\n"
+              "    if os.fork() == 0:\n"
+              "        ask(f'child{i}')\n"
+              "        if os.fork() == 0: os._exit(0)\n"
+              "        os.wait()\n"
+              "        os._exit(0)\n"
+              "    os.wait()\n"
+              "os._exit(0)\n")
+    result = bench.both([python, "-W", "error", "-c", script])
+    assert (result.rc, result.err) == (0, b"")
+    bench.segments(10)
+
+
+def stderr_lines(bench, tmp_path, origin, mode):
+    """What a program and we wrote to a stderr that is a file, opened in that mode."""
+    script = ("import os, time, urllib.request as u\n"
+              "os.write(2, b'first\\n')\n"
+              f"u.urlopen('http://127.0.0.1:{origin.port}/x').read()\n"
+              "time.sleep(1)\nos.write(2, b'second\\n')\n")
+    path = tmp_path / "stderr"
+    with open(path, mode) as file:
+        subprocess.run(["/usr/bin/python3", "-c", script], stderr=file, check=True, timeout=60,
+                       env=bench.env(env={"SW_AGENT_FILE_PATH": "/nonexistent/x"}))
+    return path.read_bytes().splitlines()
+
+
+@pytest.mark.parametrize("mode", ["wb", "ab"])
+def test_our_line_between_those_of_the_program(bench, tmp_path, origin, mode):
+    """A file that is not opened for appending has one offset, and the program's next line follows ours."""
+    first, ours, second = stderr_lines(bench, tmp_path, origin, mode)
+    assert (first, second) == (b"first", b"second")
+    assert ours.startswith(b"swagent[") and b"cannot write" in ours
+
+
+@pytest.mark.parametrize("end", ["", "os._exit(0)", "sys.exit(0)"])
+@pytest.mark.parametrize("protocol", ["file", "grpc"])
+def test_counters_at_the_end(bench, origin, ports, protocol, end):
+    """Each once; what was made was sent, lost or left."""
+    script = (f"import os, sys, urllib.request as u\nu.urlopen('http://127.0.0.1:{origin.port}/x').read()\n"
+              f"import time; time.sleep(0.5)\n{end}\n")
+    result = bench.run(["/usr/bin/python3", "-c", script], env={
+        "SW_AGENT_LOGGING_LEVEL": "debug", "SW_AGENT_PROTOCOL": protocol,
+        "SW_AGENT_COLLECTOR_BACKEND_SERVICES": f"127.0.0.1:{ports()}"})
+    said = re.findall(rb"debug: (\w+) (\d+)$", result.err, re.M)
+    counted = {name.decode(): int(n) for name, n in said}
+    assert len(said) == len(counted), result.err
+    assert counted["segment_produced"] == 1
+    assert counted.get("segment_sent" if protocol == "file" else "segment_left") == 1
