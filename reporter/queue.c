@@ -46,11 +46,30 @@ struct sw_batch *sw_queue_fill(struct sw_queue *queue, enum sw_batch_kind kind)
 	return batch;
 }
 
+void sw_queue_left(struct sw_queue *queue, const struct sw_batch *batch)
+{
+	queue->underway++;
+	queue->flying[batch->kind] += batch->count;
+}
+
+void sw_queue_landed(struct sw_queue *queue, const struct sw_batch *batch)
+{
+	queue->underway--;
+	queue->flying[batch->kind] -= batch->count;
+}
+
+static unsigned full_at(const struct sw_queue *queue, enum sw_batch_kind kind)
+{
+	unsigned messages = sw_kinds[kind].messages;
+
+	return queue->first && messages > 1 ? messages * SW_BATCH_GROWTH : messages;
+}
+
 void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch)
 {
 	batch->count++;
 	queue->messages[batch->kind]++;
-	if (batch->count >= sw_kinds[batch->kind].messages || batch->bytes.len >= SW_BATCH_BYTES)
+	if (batch->count >= full_at(queue, batch->kind) || batch->bytes.len >= SW_BATCH_BYTES)
 		sw_queue_close(queue, batch->kind);
 }
 

@@ -25,6 +25,8 @@ extern const struct sw_kind sw_kinds[SW_BATCH_KINDS];
 
 /* Bytes at which a batch is full, whatever the number of its messages. */
 #define SW_BATCH_BYTES (256u << 10)
+/* How much larger batches may grow while others wait. */
+#define SW_BATCH_GROWTH 10
 
 /* Messages of one kind, encoded in the transport's format. */
 struct sw_batch {
@@ -42,13 +44,19 @@ struct sw_queue {
 	struct sw_batch *spare;			  /* Owned; empty ones, with their memory */
 	unsigned spares;
 	unsigned messages[SW_BATCH_KINDS]; /* in all batches, underway or not */
+	unsigned flying[SW_BATCH_KINDS];   /* of these, underway */
 	unsigned underway;		   /* batches that a transport keeps */
 };
 
 /* The batch that one more message of this kind goes into. NULL: no memory. */
 struct sw_batch *sw_queue_fill(struct sw_queue *queue, enum sw_batch_kind kind);
 
-/* One message was appended to it. A full batch stops being filled and waits. */
+/* A transport has taken a batch, or has given it back. */
+void sw_queue_left(struct sw_queue *queue, const struct sw_batch *batch);
+void sw_queue_landed(struct sw_queue *queue, const struct sw_batch *batch);
+
+/* One message was appended to it. A full batch stops being filled and waits. While others wait
+ * already, batches of many messages grow further: the transport has no room for more of them. */
 void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch);
 
 /* What is being filled of this kind waits from now on, if there is anything. */

@@ -32,6 +32,7 @@
 #define ALONE_NS 20000000ull
 #define FORK_BUDGET_NS 5000000ull
 #define LEAVE_NS 2000000ull
+#define LATE_NS 10000000ull
 #define STACK_BYTES (256u << 10)
 
 enum thread_state {
@@ -62,18 +63,20 @@ static const char *const protocol_names[] = {"grpc", "http", "kafka", "file"};
 static struct sw_agent agent;
 
 static struct {
-	_Atomic uint32_t state;	   /* enum thread_state; a futex */
-	_Atomic uint32_t leave;	   /* asked to leave (fork) */
-	_Atomic uint32_t forks;	   /* going on: no thread is started */
-	_Atomic bool delicate;	   /* our thread may hold a lock that a child would miss */
-	_Atomic uint32_t counts;   /* enum counting */
-	_Atomic uint32_t asked;	   /* flushes asked for */
-	_Atomic uint32_t flushed;  /* of these, done; a futex */
-	_Atomic uint32_t why;	   /* enum sw_leaving of the last one */
-	_Atomic bool holding;	   /* our thread keeps records that have not been sent */
-	_Atomic bool failed;	   /* no thread, or no loop: records are dropped from now on */
-	_Atomic uint64_t spent_ns; /* by flushes in vain */
-	_Atomic uint32_t doubts;   /* starts put off because a handler seemed to run */
+	_Atomic uint32_t state;	       /* enum thread_state; a futex */
+	_Atomic uint32_t leave;	       /* asked to leave (fork) */
+	_Atomic uint32_t forks;	       /* going on: no thread is started */
+	_Atomic bool delicate;	       /* our thread may hold a lock that a child would miss */
+	_Atomic uint32_t counts;       /* enum counting */
+	_Atomic uint32_t asked;	       /* flushes asked for */
+	_Atomic uint32_t flushed;      /* of these, done; a futex */
+	_Atomic uint32_t why;	       /* enum sw_leaving of the last one */
+	_Atomic bool holding;	       /* our thread keeps records that have not been sent */
+	_Atomic bool failed;	       /* no thread, or no loop: records are dropped from now on */
+	_Atomic bool in_vain;	       /* the last flush was answered because time was up */
+	_Atomic uint64_t flush_end_ns; /* the last one waits no longer */
+	_Atomic uint64_t spent_ns;     /* by flushes in vain */
+	_Atomic uint32_t doubts;       /* starts put off because a handler seemed to run */
 	pthread_t thread;
 	bool registered; /* atexit */
 	bool complained;
@@ -113,11 +116,16 @@ static void say_counters(struct sw_agent *a)
 	}
 }
 
-/* Whoever asked before this turn waits no longer when waiting would bring nothing. */
+/* Whoever asked before this turn waits no longer when waiting would bring nothing, or just before
+ * he gives up: the counters are worth most then. */
 static void answer_flush(struct sw_agent *a)
 {
-	if (a->asked == atomic_load(&shared.flushed) || !sw_reporter_settled(a))
+	bool late = sw_clock_ns(CLOCK_MONOTONIC) + LATE_NS >= atomic_load(&shared.flush_end_ns);
+	bool settled = sw_reporter_settled(a);
+
+	if (a->asked == atomic_load(&shared.flushed) || !(settled || late))
 		return;
+	atomic_store(&shared.in_vain, !settled);
 	say_counters(a);
 	atomic_store(&shared.flushed, a->asked);
 	sw_sys_futex_wake(&shared.flushed);
@@ -139,6 +147,8 @@ static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
 		not_after(&moment, a->retry_ns);
 	if (a->due_ns)
 		not_after(&moment, a->due_ns);
+	if (a->asked != atomic_load(&shared.flushed))
+		not_after(&moment, atomic_load(&shared.flush_end_ns) - LATE_NS);
 	if (atomic_load(&sw_process_main_left))
 		not_after(&moment, a->now_ns + ALONE_NS);
 	return moment;
@@ -500,9 +510,10 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 	if (atomic_load(&shared.failed) || !worth_it(why))
 		return;
 	atomic_store(&shared.why, why);
+	atomic_store(&shared.flush_end_ns, end);
 	wanted = atomic_fetch_add(&shared.asked, 1) + 1;
 	reporter_kick();
-	if (wait_flushed(wanted, end))
+	if (wait_flushed(wanted, end) && !atomic_load(&shared.in_vain))
 		atomic_store(&shared.spent_ns, 0);
 	else
 		atomic_fetch_add(&shared.spent_ns, sw_clock_ns(CLOCK_MONOTONIC) - begin);

@@ -47,7 +47,8 @@ static void take_segment(void *arg, const struct sw_segment *segment)
 {
 	struct sw_agent *a = arg;
 
-	if (a->queue.messages[SW_BATCH_SEGMENT] >= sw_config.segments_max) {
+	if (a->queue.messages[SW_BATCH_SEGMENT] - a->queue.flying[SW_BATCH_SEGMENT] >=
+	    sw_config.segments_max) {
 		sw_count(SEGMENT_DROPPED);
 		return;
 	}
@@ -94,7 +95,7 @@ static void settle(struct sw_agent *a, struct sw_batch *batch, enum sw_sent outc
 
 void sw_reporter_sent(struct sw_agent *a, struct sw_batch *batch, enum sw_sent outcome)
 {
-	a->queue.underway--;
+	sw_queue_landed(&a->queue, batch);
 	settle(a, batch, outcome);
 }
 
@@ -107,7 +108,7 @@ static bool offer(struct sw_agent *a, struct sw_batch *batch)
 	if (again && outcome != SW_SENT_LATER)
 		count_if_segment(batch, SW_COUNTER_RESENT);
 	if (outcome == SW_SENT_UNDERWAY)
-		a->queue.underway++;
+		sw_queue_left(&a->queue, batch);
 	else
 		settle(a, batch, outcome);
 	return outcome != SW_SENT_LATER;

@@ -32,6 +32,25 @@ Test(queue, a_full_batch_waits_and_another_is_filled)
 	cr_assert_eq(queue.messages[SW_BATCH_SEGMENT], sw_kinds[SW_BATCH_SEGMENT].messages + 1);
 }
 
+Test(queue, batches_grow_while_others_wait)
+{
+	unsigned full = sw_kinds[SW_BATCH_SEGMENT].messages;
+	struct sw_batch *first;
+
+	add(SW_BATCH_SEGMENT, full + full * SW_BATCH_GROWTH + 1);
+	first = sw_queue_take(&queue);
+	cr_assert_eq(first->count, full);
+	sw_queue_left(&queue, first);
+	cr_assert_eq(queue.flying[SW_BATCH_SEGMENT], full);
+	cr_assert_eq(queue.first->count, full * SW_BATCH_GROWTH);
+	cr_assert_eq(queue.filling[SW_BATCH_SEGMENT]->count, 1);
+	sw_queue_landed(&queue, first);
+	cr_assert(queue.flying[SW_BATCH_SEGMENT] == 0 && queue.underway == 0);
+	sw_queue_done(&queue, first);
+	add(SW_BATCH_PING, 2);
+	cr_assert_eq(queue.last->count, 1); /* one message is all that a unary call takes */
+}
+
 Test(queue, a_batch_of_many_bytes_is_full)
 {
 	struct sw_batch *batch = sw_queue_fill(&queue, SW_BATCH_SEGMENT);
