@@ -1,4 +1,4 @@
-"""What the three benchmarks share: processes that never outlive us, statistics, the agent's switches."""
+"""What the benchmarks share: processes that never outlive us, statistics, the agent's switches."""
 
 import atexit
 import ctypes
@@ -6,10 +6,12 @@ import json
 import os
 import random
 import signal
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,8 +40,8 @@ def start(command, cpu=None, **options):
         if cpu is not None:
             os.sched_setaffinity(0, {cpu})
 
-    process = subprocess.Popen([str(part) for part in command], stdin=subprocess.DEVNULL,
-                               preexec_fn=prepare, **options)
+    options.setdefault("stdin", subprocess.DEVNULL)
+    process = subprocess.Popen([str(part) for part in command], preexec_fn=prepare, **options)
     _started.append(process)
     return process
 
@@ -86,12 +88,51 @@ def scratch():
     return tempfile.TemporaryDirectory(prefix="swagent-bench-")
 
 
-def compiled(name, folder):
-    """The program of tests/bench/NAME.c."""
+def compiled(name, folder, *libraries):
+    """The program of tests/bench/NAME.c; made once per folder."""
     program = Path(folder) / name
-    output_of(["cc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", program,
-               BENCH / f"{name}.c"])
+    if not program.exists():
+        output_of(["cc", "-O2", "-std=gnu17", "-D_GNU_SOURCE", "-Wall", "-Wextra", "-o", program,
+                   BENCH / f"{name}.c", *libraries])
     return program
+
+
+def ninja(target):
+    """Builds a target of build/, which is configured first if need be. Returns its path."""
+    if not (BUILD / "build.ninja").exists():
+        output_of(["meson", "setup", BUILD, ROOT])
+    output_of(["ninja", "-C", BUILD, target])
+    return BUILD / target
+
+
+def free_port():
+    """One below the range that the kernel hands out by itself."""
+    for _ in range(200):
+        port = random.randrange(20000, 32768)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise Failed("no free port between 20000 and 32767")
+
+
+def wait_for_port(process, port, seconds=30):
+    """Until somebody listens there. False: the process has ended, or takes too long."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return True
+        time.sleep(0.02)
+    return False
+
+
+def cpu_ns(pid):
+    """User and system time of all threads of a process, also of those that ended; utime + stime of
+    /proc/PID/stat, but in nanoseconds."""
+    return time.clock_gettime_ns((~pid << 3) | 2)
 
 
 def plain_env():
@@ -103,6 +144,11 @@ def plain_env():
 def agent_env(lib, file):
     return plain_env() | {"LD_PRELOAD": str(lib), "SW_AGENT_PROTOCOL": "file",
                           "SW_AGENT_NAME": "bench", "SW_AGENT_FILE_PATH": str(file)}
+
+
+def grpc_env(lib, port):
+    return plain_env() | {"LD_PRELOAD": str(lib), "SW_AGENT_NAME": "bench",
+                          "SW_AGENT_COLLECTOR_BACKEND_SERVICES": f"127.0.0.1:{port}"}
 
 
 def count_segments(file):

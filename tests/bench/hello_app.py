@@ -1,4 +1,5 @@
-"""The application of SkyWalking's own benchmark: FastAPI, one endpoint, a millisecond of waiting.
+"""The application of SkyWalking's own benchmark: FastAPI, one endpoint, a millisecond of waiting; and
+one that asks a second service.
 
 The one addition is a counter in a shared page, so that requests served are counted where they are
 served and not where they are asked for. It costs the same with and without the agent.
@@ -13,7 +14,12 @@ from fastapi import FastAPI
 with open(os.environ["BENCH_COUNTER"], "r+b") as file:
     served = memoryview(mmap.mmap(file.fileno(), 8)).cast("Q")
 
+STOCK = os.environ.get("BENCH_STOCK")  # URL of the second service, for /buy
+if STOCK:
+    import aiohttp
+
 app = FastAPI()
+session = None
 
 
 @app.get("/hello")
@@ -21,3 +27,12 @@ async def hello():
     served[0] += 1
     await asyncio.sleep(0.001)
     return {"message": "hello"}
+
+
+@app.get("/buy")
+async def buy():
+    global session
+    session = session or aiohttp.ClientSession()  # wants a running loop
+    served[0] += 1
+    async with session.get(STOCK) as answer:
+        return {"left": (await answer.json())["stock"] - 1}

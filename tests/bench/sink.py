@@ -1,0 +1,79 @@
+"""The collector of the benchmarks: tests/bench/sink.c, counting on core 1."""
+
+import mmap
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, start,
+                    wait_for_port)
+
+# As in struct counts of sink.c.
+FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
+          "answered", "cut", "torn", "connections", "broken", "received", "reads")
+
+
+class Sink:
+    """Listens when made, or when started later. Its counts survive its end."""
+
+    def __init__(self, folder, delay_ms=0, port=None, begin=True):
+        self.program = compiled("sink", folder, "-lnghttp2")
+        self.port, self.delay_ms = port or free_port(), delay_ms
+        self.file = Path(folder) / f"sink-{self.port}.counts"
+        self.file.write_bytes(bytes(8 * len(FIELDS)))
+        with open(self.file, "r+b") as file:
+            self.numbers = memoryview(mmap.mmap(file.fileno(), 8 * len(FIELDS))).cast("Q")
+        self.process = None
+        if begin:
+            self.start()
+
+    def start(self):
+        self.process = start([self.program, self.port, self.file, self.delay_ms], cpu=1,
+                             stdout=subprocess.DEVNULL)
+        if not wait_for_port(self.process, self.port):
+            raise Failed("the sink does not come up")
+
+    def counts(self):
+        return dict(zip(FIELDS, self.numbers))
+
+    def settled(self, seconds=5):
+        """The counts, once nothing has come for a moment."""
+        deadline, before = time.monotonic() + seconds, None
+        while (now := self.counts()) != before and time.monotonic() < deadline:
+            before = now
+            time.sleep(0.2)
+        return now
+
+    def cpu_ns(self):
+        return cpu_ns(self.process.pid)
+
+    def stop(self):
+        if self.process:
+            self.process.send_signal(signal.SIGTERM)
+            self.process.wait(5)
+            ended(self.process)
+            self.process = None
+        return self.counts()
+
+
+class Place:
+    """Where the agent's segments go: a sink, or a file."""
+
+    def __init__(self, folder, lib, protocol):
+        self.sink = Sink(folder) if protocol == "grpc" else None
+        self.file = Path(folder) / "segments.jsonl"
+        self.env = grpc_env(lib, self.sink.port) if self.sink else agent_env(lib, self.file)
+
+    def counts(self):
+        if self.sink:
+            return self.sink.settled()
+        size = self.file.stat().st_size if self.file.exists() else 0
+        return dict.fromkeys(FIELDS, 0) | {"segments": count_segments(self.file)[0], "segment_bytes": size}
+
+    def sink_ns(self):
+        return self.sink.cpu_ns() if self.sink else 0
+
+    def close(self):
+        if self.sink:
+            self.sink.stop()
