@@ -4,6 +4,7 @@
 #include "hooks/flow.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
+#include "preload/process.h"
 #include "preload/ring.h"
 
 int sw_hook_socket(struct sw_guest *g, int domain, int type, int protocol)
@@ -19,8 +20,10 @@ int sw_hook_listen(struct sw_guest *g, int fd, int backlog)
 {
 	int result = sw_call(g, listen, fd, backlog);
 
-	if (result == 0)
+	if (result == 0) {
 		sw_flow_closed(g, fd);
+		atomic_store(&sw_process_listens, true);
+	}
 	return result;
 }
 

@@ -7,10 +7,12 @@
  * an end too (uvicorn stops by raise(SIGTERM)).
  */
 #include <errno.h>
+#include <sched.h>
 #include <signal.h>
 
 #include "preload/arena.h"
 #include "preload/exports.h"
+#include "preload/lineage.h"
 #include "preload/module.h"
 #include "preload/sys.h"
 
@@ -81,55 +83,111 @@ int sw_plain_setns(int fd, int type)
 	return result;
 }
 
+/* clone(2) that copies the process: libc brings no locks over. */
+bool sw_clone_forks(unsigned long flags)
+{
+	return !(flags & CLONE_VM) && !sw_guest_hidden();
+}
+
+void sw_clone_begin(void)
+{
+	sw_modules_fork_prepare(SW_FORKING_ALONE);
+}
+
+void sw_clone_end(bool child)
+{
+	if (child)
+		sw_modules_forked();
+	else
+		sw_modules_fork_parent();
+}
+
+/* ---- seccomp ---- */
+
+/*
+ * A filter may kill for any system call that it does not list, ours among them, and there is no way
+ * to ask it. So what is left leaves, our thread ends, and we stand down for good (pitfall 57).
+ */
+void sw_seal_begin(void)
+{
+	if (sw_guest_hidden())
+		return;
+	sw_leaving_exec();
+	sw_modules_fork_prepare(SW_FORKING_ALONE);
+}
+
+void sw_seal_end(bool sealed)
+{
+	if (sw_guest_hidden())
+		return;
+	if (sealed)
+		sw_stand_down();
+	else
+		sw_modules_fork_parent();
+}
+
 /* ---- exec ---- */
+
+/* What is left leaves; the new image is told whose it is. A call that returns has failed. */
+#define EXEC(call, environment)                                                                    \
+	struct sw_lineage_env env;                                                                 \
+	int result;                                                                                \
+                                                                                                   \
+	sw_leaving_exec();                                                                         \
+	env = sw_lineage_env(environment);                                                         \
+	result = call;                                                                             \
+	sw_lineage_done(&env);                                                                     \
+	return result
 
 int sw_plain_execve(const char *path, char *const argv[], char *const envp[])
 {
-	sw_leaving_exec();
-	return sw_real.execve(path, argv, envp);
+	EXEC(sw_real.execve(path, argv, env.environment), envp);
 }
 
 int sw_plain_execv(const char *path, char *const argv[])
 {
-	sw_leaving_exec();
-	return sw_real.execv(path, argv);
+	EXEC(sw_real.execve(path, argv, env.environment), environ);
 }
 
 int sw_plain_execvp(const char *file, char *const argv[])
 {
-	sw_leaving_exec();
-	return sw_real.execvp(file, argv);
+	EXEC(sw_real.execvpe(file, argv, env.environment), environ);
 }
 
 int sw_plain_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	sw_leaving_exec();
-	return sw_real.execvpe(file, argv, envp);
+	EXEC(sw_real.execvpe(file, argv, env.environment), envp);
 }
 
 int sw_plain_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	sw_leaving_exec();
-	return sw_real.execveat(dir, path, argv, envp, flags);
+	EXEC(sw_real.execveat(dir, path, argv, env.environment, flags), envp);
 }
 
 int sw_plain_fexecve(int fd, char *const argv[], char *const envp[])
 {
-	sw_leaving_exec();
-	return sw_real.fexecve(fd, argv, envp);
+	EXEC(sw_real.fexecve(fd, argv, env.environment), envp);
 }
 
 /* libc's own child: it runs nothing of ours, and its image begins afresh. */
 int sw_plain_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 			 const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	return sw_real.posix_spawn(pid, path, actions, attr, argv, envp);
+	struct sw_lineage_env env = sw_lineage_env(envp);
+	int result = sw_real.posix_spawn(pid, path, actions, attr, argv, env.environment);
+
+	sw_lineage_done(&env);
+	return result;
 }
 
 int sw_plain_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			  const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	return sw_real.posix_spawnp(pid, file, actions, attr, argv, envp);
+	struct sw_lineage_env env = sw_lineage_env(envp);
+	int result = sw_real.posix_spawnp(pid, file, actions, attr, argv, env.environment);
+
+	sw_lineage_done(&env);
+	return result;
 }
 
 /* ---- fatal signals to itself ---- */
@@ -164,33 +222,42 @@ static bool is_fatal(int signal)
 	return sw_sys(rt_sigaction, signal, NULL, &action, 8) == 0 && action.handler == SIG_DFL;
 }
 
-static void signals_itself(bool itself, int signal)
+/* pid 0: this process. */
+static void signals_itself(pid_t pid, int signal)
 {
-	if (itself && !sw_guest_hidden() && is_fatal(signal))
+	if (!sw_guest_hidden() && (!pid || pid == (pid_t)sw_sys(getpid)) && is_fatal(signal))
 		sw_leaving_now();
 }
 
 int sw_plain_raise(int signal)
 {
-	signals_itself(true, signal);
+	signals_itself(0, signal);
 	return sw_real.raise(signal);
+}
+
+/* kill(-1) spares who calls it. */
+static bool to_our_group(pid_t pid)
+{
+	return pid == 0 || (pid < -1 && !sw_guest_hidden() && sw_sys(getpgid, 0) == -pid);
 }
 
 int sw_plain_kill(pid_t pid, int signal)
 {
-	signals_itself(pid == (pid_t)sw_sys(getpid), signal);
+	if (pid > 0 || to_our_group(pid))
+		signals_itself(pid > 0 ? pid : 0, signal);
 	return sw_real.kill(pid, signal);
 }
 
 int sw_plain_tgkill(pid_t pid, pid_t tid, int signal)
 {
-	signals_itself(pid == (pid_t)sw_sys(getpid), signal);
+	if (pid > 0)
+		signals_itself(pid, signal);
 	return sw_real.tgkill(pid, tid, signal);
 }
 
 int sw_plain_pthread_kill(pthread_t thread, int signal)
 {
-	signals_itself(true, signal);
+	signals_itself(0, signal);
 	return sw_real.pthread_kill(thread, signal);
 }
 

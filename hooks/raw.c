@@ -2,6 +2,8 @@
  * What passes by number: syscall(2). Old libuv accepts, closes and, in places, moves bytes so. The
  * arguments are those of the kernel; results and errno stay syscall's own.
  */
+#include <linux/sched.h>
+
 #include "hooks/flow.h"
 #include "hooks/inject.h"
 #include "preload/exports.h"
@@ -28,6 +30,28 @@ bool sw_raw_instead(long number, const long *arg, long *ret_result)
 	case SYS_dup3:
 		*ret_result = sw_plain_dup3((int)arg[0], (int)arg[1], (int)arg[2]);
 		return true;
+	default:
+		return false;
+	}
+}
+
+static bool clone3_forks(const struct clone_args *args)
+{
+	return !args->stack && sw_clone_forks(args->flags);
+}
+
+/* fork by number. A child that shares our memory, or begins on another stack, is no affair of C. */
+bool sw_raw_forks(long number, const long *arg)
+{
+	switch (number) {
+#ifdef SYS_fork
+	case SYS_fork:
+		return sw_clone_forks(0);
+#endif
+	case SYS_clone:
+		return !arg[1] && sw_clone_forks((unsigned long)arg[0]);
+	case SYS_clone3:
+		return arg[0] && clone3_forks((const void *)arg[0]);
 	default:
 		return false;
 	}

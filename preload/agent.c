@@ -16,6 +16,7 @@
 #include "preload/config.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
+#include "preload/lineage.h"
 #include "preload/module.h"
 #include "preload/process.h"
 #include "preload/sys.h"
@@ -207,6 +208,7 @@ __attribute__((constructor)) static void load(void)
 	sw_real_resolve();
 	sw_stderr_note();
 	sw_process_note();
+	sw_lineage_load(environ);
 	sw_config_read(environ, &sw_config);
 	if (strcmp(sw_config.propagate, "False") == 0)
 		leave_preload();

@@ -18,6 +18,14 @@ void sw_disarm(const char *what)
 	sw_count(DISARMED);
 }
 
+_Atomic bool sw_stood_down;
+
+void sw_stand_down(void)
+{
+	atomic_store(&sw_stood_down, true);
+	atomic_store(&sw_armed, false);
+}
+
 const char *sw_disarmed_by(void)
 {
 	return atomic_load(&reason);

@@ -18,6 +18,11 @@ extern _Atomic bool sw_armed;
 /* Async-signal-safe. `what` is a literal; the first one is kept for the reporter. */
 void sw_disarm(const char *what);
 
+/* The same without a fault of ours: the program has set limits to itself within which we would do
+ * harm (a seccomp filter). */
+void sw_stand_down(void);
+extern _Atomic bool sw_stood_down;
+
 /* Why we are disarmed, or NULL. */
 const char *sw_disarmed_by(void);
 

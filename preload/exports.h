@@ -48,9 +48,19 @@ bool sw_raw_instead(long number, const long *arg, long *ret_result);
 
 /* For syscall(2): a descriptor that comes, goes or carries bytes by number. sw_raw_send true: the
  * bytes went with ours, *ret_result is syscall's; else the call is made and `result` is its. */
+bool sw_raw_forks(long number, const long *arg);
 void sw_raw_before(struct sw_guest *g, long number, const long *arg);
 bool sw_raw_send(struct sw_guest *g, long number, const long *arg, long *ret_result);
 void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result);
+
+/* A seccomp filter is about to be installed; and whether it was. */
+void sw_seal_begin(void);
+void sw_seal_end(bool sealed);
+
+/* clone(2) and its like, by flags: prepare, and in parent and child what follows. */
+bool sw_clone_forks(unsigned long flags);
+void sw_clone_begin(void);
+void sw_clone_end(bool child);
 
 /* fcntl(F_DUPFD and F_DUPFD_CLOEXEC): `to` is a second number for `fd`. */
 void sw_duplicated(struct sw_guest *g, int fd, int to);

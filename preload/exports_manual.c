@@ -6,7 +6,10 @@
 #include <alloca.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/seccomp.h>
+#include <sched.h>
 #include <stdarg.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -54,13 +57,20 @@ EXPORT(void, quick_exit, (int status))
 	__builtin_unreachable();
 }
 
+/* This thread ends, and the process with its last one: when that is ours, ours ends it. */
+static void thread_ends(int status)
+{
+	if (sw_guest_hidden() || sw_sys(gettid) != sw_sys(getpid))
+		return;
+	atomic_store(&sw_process_main_status, status);
+	atomic_store(&sw_process_main_left, true);
+	sw_modules_main_left();
+}
+
 EXPORT(void, pthread_exit, (void *value))
 {
 	RESOLVED(pthread_exit);
-	if (sw_sys(gettid) == sw_sys(getpid)) {
-		atomic_store(&sw_process_main_left, true);
-		sw_modules_main_left();
-	}
+	thread_ends(-1);
 	sw_real.pthread_exit(value);
 	__builtin_unreachable();
 }
@@ -163,6 +173,73 @@ static void duplicated(int fd, int to)
 FCNTL(fcntl)
 FCNTL(fcntl64)
 
+EXPORT(int, prctl, (int option, ...))
+{
+	bool seals = option == PR_SET_SECCOMP;
+	va_list list;
+	long arg[4];
+	int result;
+
+	va_start(list, option);
+	for (int i = 0; i < 4; i++)
+		arg[i] = va_arg(list, long);
+	va_end(list);
+	RESOLVED(prctl);
+	if (seals)
+		sw_seal_begin();
+	result = sw_real.prctl(option, arg[0], arg[1], arg[2], arg[3]);
+	if (seals)
+		sw_seal_end(result == 0);
+	return result;
+}
+
+struct cloned {
+	int (*fn)(void *);
+	void *arg;
+};
+
+/* libc ends the child by exit(2), past our hooks. */
+static int run_cloned(void *arg)
+{
+	struct cloned cloned = *(struct cloned *)arg;
+	int result;
+
+	sw_clone_end(true);
+	result = cloned.fn(cloned.arg);
+	thread_ends(result & 0xff);
+	return result;
+}
+
+/*
+ * A child that copies our memory finds it as fork's children do. One that shares it while we are
+ * suspended (CLONE_VM with CLONE_VFORK, without a thread area of its own) is a vfork child under
+ * another name. Threads by clone(2) itself are none of libc's, and run as they are.
+ */
+EXPORT(int, clone, (int (*fn)(void *), void *stack, int flags, void *arg, ...))
+{
+	struct cloned cloned = {fn, arg};
+	bool forks = sw_clone_forks((unsigned long)flags);
+	bool vforks = (flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS)) == (CLONE_VM | CLONE_VFORK);
+	void *more[3];
+	va_list list;
+	int result;
+
+	va_start(list, arg);
+	for (int i = 0; i < 3; i++)
+		more[i] = va_arg(list, void *);
+	va_end(list);
+	RESOLVED(clone);
+	if (forks)
+		sw_clone_begin();
+	sw_guest_vfork += vforks;
+	result = forks ? sw_real.clone(run_cloned, stack, flags, &cloned, more[0], more[1], more[2])
+		       : sw_real.clone(fn, stack, flags, arg, more[0], more[1], more[2]);
+	sw_guest_vfork -= vforks;
+	if (forks)
+		sw_clone_end(false);
+	return result;
+}
+
 /* Numbers that make, end or use descriptors. Others cost this switch. */
 static bool of_interest(long number, long fd)
 {
@@ -198,6 +275,26 @@ static bool of_interest(long number, long fd)
 	}
 }
 
+static long forking_syscall(long number, const long *arg)
+{
+	long result;
+
+	sw_clone_begin();
+	result = sw_real.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
+	sw_clone_end(result == 0);
+	return result;
+}
+
+static long sealing_syscall(const long *arg)
+{
+	long result;
+
+	sw_seal_begin();
+	result = sw_real.syscall(SYS_seccomp, arg[0], arg[1], arg[2]);
+	sw_seal_end(result >= 0);
+	return result;
+}
+
 EXPORT(long, syscall, (long number, ...))
 {
 	struct sw_guest *g = NULL;
@@ -212,6 +309,14 @@ EXPORT(long, syscall, (long number, ...))
 	RESOLVED(syscall);
 	if (sw_raw_instead(number, arg, &result))
 		return result;
+	if (sw_raw_forks(number, arg))
+		return forking_syscall(number, arg);
+	if (number == SYS_exit)
+		thread_ends((int)(arg[0] & 0xff));
+	if (number == SYS_exit_group)
+		sw_leaving_bare();
+	if (number == SYS_seccomp && arg[0] <= SECCOMP_SET_MODE_FILTER)
+		return sealing_syscall(arg);
 	if (of_interest(number, arg[0]))
 		g = sw_guest_enter();
 	if (!g)

@@ -88,10 +88,12 @@ static inline void sw_guest_leave(struct sw_guest *g)
 		sw_guest_kick(g);
 }
 
-/* True on a thread that must write no state at all: ours, or a vfork child. */
+/* True where nothing of ours may happen: on our thread, in a vfork child, and for good when we have
+ * stood down. */
 static inline bool sw_guest_hidden(void)
 {
-	return sw_guest_self.ours || sw_guest_vfork;
+	return sw_guest_self.ours || sw_guest_vfork ||
+	       atomic_load_explicit(&sw_stood_down, memory_order_relaxed);
 }
 
 /* Makes the calling thread one of ours for ever. */

@@ -10,7 +10,8 @@
 /* Why the process is about to lose its image. */
 enum sw_leaving {
 	SW_LEAVING_EXIT, /* exit: an ordinary moment, threads may still be made */
-	SW_LEAVING_BARE, /* _exit and the like: as a rule an ordinary moment, perhaps in a handler */
+	SW_LEAVING_BARE, /* _exit and the like: as a rule an ordinary moment, perhaps in a handler
+			  */
 	SW_LEAVING_NOW,	 /* abort, a fatal signal to itself: perhaps in a handler, or in malloc */
 	SW_LEAVING_EXEC, /* exec, which may yet fail: everything must go on working after it */
 };

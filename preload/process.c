@@ -13,6 +13,7 @@
 #include "preload/config.h"
 #include "preload/counters.h"
 #include "preload/guard.h"
+#include "preload/lineage.h"
 #include "preload/module.h"
 #include "preload/sys.h"
 
@@ -20,7 +21,9 @@
 #define TRACE_BIT (1ull << 63)
 
 _Atomic bool sw_process_serves;
+_Atomic bool sw_process_listens;
 _Atomic bool sw_process_main_left;
+_Atomic int sw_process_main_status = -1;
 _Atomic uint32_t sw_process_forks;
 _Atomic uint32_t sw_process_births;
 
@@ -126,20 +129,68 @@ const char *sw_process_instance(void)
 }
 
 /* Suffix replaced, not stacked, and never cut: the base gives way. */
+static void set_instance(struct sw_bytes suffix)
+{
+	size_t keep = whole_characters(instance_base,
+				       SW_MIN(strlen(instance_base), NAME_MAX_BYTES - suffix.len));
+
+	memset(instance, 0, sizeof(instance));
+	memcpy(instance, instance_base, keep);
+	memcpy(instance + keep, suffix.at, suffix.len);
+}
+
 static void rename_child(void)
 {
-	char suffix[32] = {0};
+	char suffix[32];
 	struct sw_writer w = sw_writer(suffix, sizeof(suffix));
-	size_t keep;
 
 	sw_write(&w, SW_BYTES("-child("));
 	sw_write_number(&w, (uint64_t)sw_sys(getpid));
 	sw_write(&w, SW_BYTES(")"));
-	keep = whole_characters(instance_base,
-				SW_MIN(strlen(instance_base), NAME_MAX_BYTES - w.len));
-	memset(instance, 0, sizeof(instance));
-	memcpy(instance, instance_base, keep);
-	memcpy(instance + keep, suffix, w.len);
+	set_instance(sw_written(&w));
+}
+
+static void rename_program(void)
+{
+	struct sw_bytes program = program_name();
+	char suffix[32];
+	struct sw_writer w = sw_writer(suffix, sizeof(suffix));
+
+	program.len = whole_characters((const char *)program.at, SW_MIN(program.len, 16));
+	sw_write(&w, SW_BYTES("-exec("));
+	sw_write(&w, program);
+	sw_write(&w, SW_BYTES(")"));
+	set_instance(sw_written(&w));
+}
+
+static void copy_text(char *text, struct sw_bytes from)
+{
+	struct sw_writer w = sw_writer(text, NAME_MAX_BYTES);
+
+	sw_write(&w, from);
+	end_text(text, &w);
+}
+
+/* An image that somebody started who reports, and that serves nobody: his. */
+static bool make_lineage(void)
+{
+	struct sw_bytes of_instance, of_service;
+
+	if (atomic_load(&sw_process_listens) || !sw_lineage_of(&of_instance, &of_service))
+		return false;
+	copy_text(instance_base, of_instance);
+	copy_text(service, of_service);
+	rename_program();
+	return true;
+}
+
+static void make_names(void)
+{
+	if (make_lineage())
+		return;
+	make_service();
+	make_instance();
+	sw_lineage_tell(sw_bytes_text(instance_base), sw_bytes_text(service));
 }
 
 void sw_process_note(void)
@@ -154,8 +205,7 @@ static bool process_start(void)
 	if (!page || sw_sys(madvise, page, 4096, MADV_WIPEONFORK))
 		return false; /* before Linux 4.14 */
 	draw_seed();
-	make_service();
-	make_instance();
+	make_names();
 	if (sw_sys(getpid) != loaded_pid)
 		rename_child(); /* of a parent that had nothing to report, and perhaps our name */
 	atomic_store(page, 1);
@@ -178,6 +228,7 @@ static void process_fork_child(void)
 	sw_guest_self.tid = 0;
 	atomic_store(&sw_process_main_left, false); /* the thread that forked is main here */
 	rename_child();
+	sw_lineage_forked();
 	sw_counters_reset();
 	atomic_store(mark, 1);
 }

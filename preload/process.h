@@ -33,8 +33,13 @@ static inline void sw_write_id(struct sw_writer *w, struct sw_id id)
 /* Set at the first accept, never cleared but in a child: exits without parent are ambiguous. */
 extern _Atomic bool sw_process_serves;
 
+/* Set at the first listen: an image of its own, whoever started it (preload/lineage.h). */
+extern _Atomic bool sw_process_listens;
+
 /* The main thread has ended by pthread_exit; the process goes on. */
 extern _Atomic bool sw_process_main_left;
+/* By exit(2) itself: with this status, past libc; else -1. */
+extern _Atomic int sw_process_main_status;
 
 /* How often this process image has forked or been forked; spans remember it. */
 extern _Atomic uint32_t sw_process_forks;

@@ -367,6 +367,9 @@ static void *thread_main(void *arg)
 	sw_sys_futex_wake(&shared.flushed);
 	atomic_store(&shared.state, THREAD_GONE);
 	sw_sys_futex_wake(&shared.state);
+	/* The kernel gives a process the status of its last thread. */
+	if (alone() && atomic_load(&sw_process_main_status) >= 0)
+		sw_sys(exit_group, atomic_load(&sw_process_main_status));
 	return NULL;
 }
 

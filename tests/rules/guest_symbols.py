@@ -32,6 +32,8 @@ ALLOWED = {
     "strlen": (None, PURE),
     "strcmp": (None, PURE),
     "strncmp": (None, PURE),
+    "strnlen": (None, PURE),
+    "strstr": (None, PURE),
     "__memcpy_chk": (None, FORTIFIED),
     "__memmove_chk": (None, FORTIFIED),
     "__memset_chk": (None, FORTIFIED),
@@ -42,7 +44,7 @@ ALLOWED = {
     "getauxval": (("agent", "process"), "reads what the kernel handed over; no lock"),
     "strcspn": (("agent",), LOAD),
     "getenv": (("agent",), LOAD),
-    "environ": (("agent",), LOAD),
+    "environ": (("agent", "process"), "read at load, and by an exec that is given none"),
     "dlsym": (("real", "agent"), "resolving, once; allocates only for the text of an error"),
 }
 

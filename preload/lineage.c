@@ -1,0 +1,145 @@
+/* Whose image this one follows; see lineage.h. */
+#include "preload/lineage.h"
+
+#include <stdatomic.h>
+
+#include "preload/sys.h"
+
+#define NAME "SW_AGENT_EXEC_OF="
+#define NAME_LEN (sizeof(NAME) - 1)
+/* Between instance and service: no name that a person chose has it. */
+#define BETWEEN '\t'
+/* Execs at once that can be told; and entries of an environment. Beyond these an environment goes
+ * as it is, and the new image takes itself for an instance. */
+#define SLOTS 4
+#define ENTRIES_MAX 1022
+
+static char inherited[SW_LINEAGE_MAX];
+static char told[NAME_LEN + SW_LINEAGE_MAX];
+static _Atomic bool telling;
+
+static struct {
+	_Atomic int holder; /* thread id; 0: free */
+	char *list[ENTRIES_MAX + 2];
+} slots[SLOTS];
+
+static bool is_ours(const char *entry)
+{
+	return strncmp(entry, NAME, NAME_LEN) == 0;
+}
+
+static void keep(const char *value)
+{
+	size_t len = strnlen(value, sizeof(inherited));
+
+	if (len >= sizeof(inherited) || !memchr(value, BETWEEN, len))
+		return;
+	memcpy(inherited, value, len + 1);
+	memcpy(told, NAME, NAME_LEN);
+	memcpy(told + NAME_LEN, value, len + 1);
+	atomic_store(&telling, true);
+}
+
+void sw_lineage_load(char **environment)
+{
+	char **to = environment;
+
+	for (char **from = environment; from && *from; from++) {
+		if (is_ours(*from))
+			keep(*from + NAME_LEN);
+		else
+			*to++ = *from;
+	}
+	if (to)
+		*to = NULL;
+}
+
+bool sw_lineage_of(struct sw_bytes *ret_instance, struct sw_bytes *ret_service)
+{
+	struct sw_bytes all = sw_bytes_text(inherited);
+	size_t between = sw_bytes_find(all, BETWEEN);
+
+	if (between == all.len)
+		return false;
+	*ret_instance = sw_bytes_slice(all, 0, between);
+	*ret_service = sw_bytes_from(all, between + 1);
+	return true;
+}
+
+void sw_lineage_tell(struct sw_bytes instance, struct sw_bytes service)
+{
+	struct sw_writer w = sw_writer(told, sizeof(told) - 1);
+
+	atomic_store(&telling, false);
+	sw_write(&w, SW_BYTES(NAME));
+	sw_write(&w, instance);
+	sw_write(&w, sw_bytes("\t", 1));
+	sw_write(&w, service);
+	told[w.len] = '\0';
+	atomic_store(&telling, !w.cut);
+}
+
+/* Does LD_PRELOAD bring us into the new image? Without us nobody would take our entry out. */
+static bool brings_us(const char *entry)
+{
+	return strncmp(entry, "LD_PRELOAD=", 11) == 0 && strstr(entry, "libswagent.so");
+}
+
+/* How many entries there are, when ours belongs among them; else 0. */
+static size_t worth_telling(char *const *environment)
+{
+	size_t count = 0;
+	bool with_us = false;
+
+	for (; environment && environment[count] && count <= ENTRIES_MAX; count++) {
+		with_us |= brings_us(environment[count]);
+		if (is_ours(environment[count]))
+			return 0; /* the program passes on what it found: not by us */
+	}
+	return with_us && count <= ENTRIES_MAX ? count : 0;
+}
+
+static unsigned take_slot(void)
+{
+	int self = (int)sw_sys(gettid);
+
+	for (unsigned i = 0; i < SLOTS; i++) {
+		int holder = atomic_load(&slots[i].holder);
+
+		if (holder && sw_sys(kill, holder, 0) != -ESRCH)
+			continue;
+		if (atomic_compare_exchange_strong(&slots[i].holder, &holder, self))
+			return i + 1;
+	}
+	return 0;
+}
+
+struct sw_lineage_env sw_lineage_env(char *const *environment)
+{
+	struct sw_lineage_env env = {environment, 0};
+	size_t count = atomic_load(&telling) ? worth_telling(environment) : 0;
+	char **list;
+
+	if (count)
+		env.slot = take_slot();
+	if (!env.slot)
+		return env;
+	list = slots[env.slot - 1].list;
+	memcpy(list, environment, count * sizeof(*list));
+	list[count] = told;
+	list[count + 1] = NULL;
+	env.environment = list;
+	return env;
+}
+
+void sw_lineage_done(const struct sw_lineage_env *env)
+{
+	if (env->slot)
+		atomic_store(&slots[env->slot - 1].holder, 0);
+}
+
+void sw_lineage_forked(void)
+{
+	for (unsigned i = 0; i < SLOTS; i++)
+		atomic_store(&slots[i].holder, 0);
+}

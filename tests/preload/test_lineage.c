@@ -1,0 +1,124 @@
+/* Whose image this one follows: what stands in environments, and what does not. */
+#include "preload/lineage.h"
+
+#include <criterion/criterion.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static char preload[] = "LD_PRELOAD=/x/libswagent.so", other[] = "PATH=/bin";
+
+static void tell(void)
+{
+	sw_lineage_tell(SW_BYTES("instance"), SW_BYTES("my service"));
+}
+
+Test(lineage, an_entry_is_taken_out_and_remembered)
+{
+	char entry[] = "SW_AGENT_EXEC_OF=one\ttwo words";
+	char *environment[] = {other, entry, preload, NULL};
+	struct sw_bytes instance, service;
+
+	sw_lineage_load(environment);
+	cr_assert_eq(environment[0], other);
+	cr_assert_eq(environment[1], preload);
+	cr_assert_null(environment[2]);
+	cr_assert(sw_lineage_of(&instance, &service));
+	cr_assert(sw_bytes_equal(instance, SW_BYTES("one")));
+	cr_assert(sw_bytes_equal(service, SW_BYTES("two words")));
+}
+
+Test(lineage, what_is_broken_is_taken_out_and_forgotten)
+{
+	char none[] = "SW_AGENT_EXEC_OF=no separator", longer[400] = "SW_AGENT_EXEC_OF=a\t";
+	char *environment[] = {none, longer, NULL};
+	struct sw_bytes instance, service;
+
+	memset(longer + 19, 'x', sizeof(longer) - 20);
+	sw_lineage_load(environment);
+	cr_assert_null(environment[0]);
+	cr_assert_not(sw_lineage_of(&instance, &service));
+	sw_lineage_load(NULL);
+}
+
+Test(lineage, only_who_reports_tells)
+{
+	char *environment[] = {preload, other, NULL};
+	struct sw_lineage_env env = sw_lineage_env(environment);
+
+	cr_assert_eq(env.environment, environment);
+	tell();
+	env = sw_lineage_env(environment);
+	cr_assert_neq(env.environment, environment);
+	cr_assert_eq(env.environment[0], preload);
+	cr_assert_eq(env.environment[1], other);
+	cr_assert_str_eq(env.environment[2], "SW_AGENT_EXEC_OF=instance\tmy service");
+	cr_assert_null(env.environment[3]);
+	sw_lineage_done(&env);
+}
+
+Test(lineage, heirs_pass_it_on)
+{
+	char entry[] = "SW_AGENT_EXEC_OF=one\ttwo";
+	char *mine[] = {entry, NULL}, *theirs[] = {preload, NULL};
+	struct sw_lineage_env env;
+
+	sw_lineage_load(mine);
+	env = sw_lineage_env(theirs);
+	cr_assert_str_eq(env.environment[1], entry);
+	sw_lineage_done(&env);
+}
+
+Test(lineage, an_environment_without_us_is_left_alone)
+{
+	char foreign[] = "LD_PRELOAD=/x/libother.so", ours[] = "SW_AGENT_EXEC_OF=x\ty";
+	char *bare[] = {other, NULL}, *others[] = {foreign, NULL}, *twice[] = {preload, ours, NULL};
+	char *const *const all[] = {NULL, bare, others, twice};
+
+	tell();
+	for (size_t i = 0; i < SW_COUNT_OF(all); i++)
+		cr_assert_eq(sw_lineage_env(all[i]).environment, all[i]);
+}
+
+Test(lineage, very_many_entries_are_left_alone)
+{
+	char *environment[2000];
+
+	tell();
+	for (size_t i = 0; i < SW_COUNT_OF(environment); i++)
+		environment[i] = i ? other : preload;
+	environment[1023] = NULL;
+	cr_assert_eq(sw_lineage_env(environment).environment, environment);
+	environment[1022] = NULL;
+	cr_assert_neq(sw_lineage_env(environment).environment, environment);
+}
+
+Test(lineage, slots_of_the_dead_are_taken_over)
+{
+	char *environment[] = {preload, NULL};
+	struct sw_lineage_env env[5];
+
+	tell();
+	if (vfork() == 0) { /* ends by exec, and gives nothing back */
+		sw_lineage_env(environment);
+		_exit(0);
+	}
+	wait(NULL);
+	for (int i = 0; i < 5; i++)
+		env[i] = sw_lineage_env(environment);
+	cr_assert_neq(env[3].environment, environment);
+	cr_assert_eq(env[4].environment, environment); /* four at once */
+	for (int i = 0; i < 5; i++)
+		sw_lineage_done(&env[i]);
+	cr_assert_neq(sw_lineage_env(environment).environment, environment);
+}
+
+Test(lineage, too_long_a_name_is_not_told)
+{
+	char *environment[] = {preload, NULL};
+	char name[400];
+
+	memset(name, 'n', sizeof(name));
+	sw_lineage_tell(sw_bytes(name, sizeof(name)), SW_BYTES("s"));
+	cr_assert_eq(sw_lineage_env(environment).environment, environment);
+}
