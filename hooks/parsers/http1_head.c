@@ -213,27 +213,45 @@ static void note_field(struct sw_http1_field *field, struct sw_bytes value, size
 	field->count++;
 }
 
-/* One field line; `from` and `to` are where it lies in the head, its line end included. */
+static bool is_name(const uint8_t *at, const char *name, size_t len)
+{
+	return sw_bytes_equal_nocase(sw_bytes(at, len), sw_bytes(name, len));
+}
+
+/* One field line; `from` and `to` are where it lies in the head, its line end included. Five names
+ * concern us, of five lengths: most lines are done with after their name. */
 static bool read_field(struct sw_bytes line, size_t from, size_t to, struct sw_http1_head *head)
 {
-	size_t colon = sw_bytes_find(line, ':');
-	struct sw_bytes name = sw_bytes_slice(line, 0, colon);
-	struct sw_bytes value = trim(sw_bytes_from(line, colon + 1));
+	size_t len = 0;
 
 	/* A folded line begins with a blank, which is in no token; so it is refused here too. */
-	if (colon == line.len || !is_token(name))
+	while (len < line.len && token_chars[line.at[len]])
+		len++;
+	if (len == 0 || len == line.len || line.at[len] != ':')
 		return false;
-	if (sw_bytes_equal_nocase(name, SW_BYTES("content-length")))
-		return read_length(value, head);
-	if (sw_bytes_equal_nocase(name, SW_BYTES("transfer-encoding")))
-		return read_coding(value, head);
-	if (sw_bytes_equal_nocase(name, SW_BYTES("host")) && head->host.len == 0)
-		head->host = value;
-	if (sw_bytes_equal_nocase(name, SW_BYTES("sw8")))
-		note_field(&head->carrier, value, from, to);
-	if (sw_bytes_equal_nocase(name, SW_BYTES("sw8-correlation")))
-		note_field(&head->correlation, value, from, to);
-	return true;
+	switch (len) {
+	case sizeof("sw8") - 1:
+		if (is_name(line.at, "sw8", len))
+			note_field(&head->carrier, trim(sw_bytes_from(line, len + 1)), from, to);
+		return true;
+	case sizeof("host") - 1:
+		if (head->host.len == 0 && is_name(line.at, "host", len))
+			head->host = trim(sw_bytes_from(line, len + 1));
+		return true;
+	case sizeof("content-length") - 1:
+		return !is_name(line.at, "content-length", len) ||
+		       read_length(trim(sw_bytes_from(line, len + 1)), head);
+	case sizeof("sw8-correlation") - 1:
+		if (is_name(line.at, "sw8-correlation", len))
+			note_field(&head->correlation, trim(sw_bytes_from(line, len + 1)), from,
+				   to);
+		return true;
+	case sizeof("transfer-encoding") - 1:
+		return !is_name(line.at, "transfer-encoding", len) ||
+		       read_coding(trim(sw_bytes_from(line, len + 1)), head);
+	default:
+		return true;
+	}
 }
 
 /* The line at `from` without its end. False when its end is not like that of the first line. */
