@@ -134,3 +134,9 @@ def test_an_end_by_a_signal_to_all(bench, origin, whom):
     result = bench.both(["/usr/bin/python3", "-c", script])
     assert result.rc == -15
     assert operations(bench.segments(1)) == ["/first"]
+
+
+def test_pointers_that_the_kernel_refuses(bench, origin, compiled):
+    """EFAULT as without us, not a SIGSEGV because we look before the kernel does."""
+    bench.both([compiled("wild"), origin.port])
+    assert operations(bench.segments(1)) == ["/whole"]
