@@ -1,13 +1,18 @@
 /*
- * The contract of a loop: how our one thread sleeps and is woken.
+ * The contract of a loop: how our one thread waits for sockets, and how it sleeps and is woken.
  *
- * Two whole-file backends are meant to stand behind it (epoll now); they are probed in the order of
- * loops.def. Everything runs on our thread, but for the wake descriptor, which any thread may
- * write.
+ * These are two things. The program's threads wake us by a futex: our descriptors are in a table of
+ * our own, where they could not reach an eventfd, and a signal would not do (a signalfd takes
+ * signals from the program that are sent to the process). So we sleep on the futex, look at the
+ * sockets when something is due, and wait on them, for a moment at a time, only while an event
+ * there matters now.
+ *
+ * Two whole-file backends are meant to stand behind the first (epoll now); they are probed in the
+ * order of loops.def. Everything runs on our thread, but for sw_loop_wake.
  */
 #pragma once
 
-#include <stdbool.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 struct sw_loop;
@@ -25,8 +30,8 @@ struct sw_loop_backend {
 	int (*open)(struct sw_loop *loop);
 	/* events 0: stop watching. 0 or -errno. */
 	int (*watch)(struct sw_loop *loop, struct sw_watch *watch, uint32_t events);
-	/* Sleeps until something is ready or timeout_ns has passed (-1: no limit), then calls
-	 * what is ready. 0 or -errno; an interruption is 0. */
+	/* Waits until something is ready or timeout_ns has passed (0: only looks), then calls what
+	 * is ready. 0 or -errno; an interruption is 0. */
 	int (*wait)(struct sw_loop *loop, int64_t timeout_ns);
 	/* Closes what open made. In the child of a fork nothing may reach the parent's object:
 	 * descriptors are closed, never used. */
@@ -35,19 +40,14 @@ struct sw_loop_backend {
 
 struct sw_loop {
 	const struct sw_loop_backend *backend;
-	int fd;	      /* the backend's; ours (preload/fds.h) */
-	int wake_fd;  /* an eventfd, or in a private table a signalfd: see sw_loop_wake */
-	int pid, tid; /* private table: whom to wake */
-	struct sw_watch wake;
-	bool woken; /* by sw_loop_wake; the reader makes it false again */
+	int fd;			/* the backend's; ours (preload/fds.h) */
+	_Atomic uint32_t woken; /* a futex */
 };
 
-/* Opens the first backend that works, and its wake descriptor. 0 or -errno. */
+/* Opens the first backend that works. 0 or -errno. */
 int sw_loop_open(struct sw_loop *loop);
 void sw_loop_close(struct sw_loop *loop);
-/*
- * Any thread. Where the program's threads cannot reach our table, they send SIGURG to our thread
- * alone, which has it blocked and reads it from a signalfd; should the thread be gone, nobody minds
- * a SIGURG (its default is to be ignored).
- */
-void sw_loop_wake(const struct sw_loop *loop);
+/* Sleeps until woken or timeout_ns has passed. One that was woken since the last sleep returns. */
+void sw_loop_sleep(struct sw_loop *loop, int64_t timeout_ns);
+/* Any thread, at any moment: the memory of `loop` outlives our thread. */
+void sw_loop_wake(struct sw_loop *loop);

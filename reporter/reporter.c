@@ -33,6 +33,7 @@
 #define FORK_BUDGET_NS 5000000ull
 #define LEAVE_NS 2000000ull
 #define LATE_NS 10000000ull
+#define WATCH_NS 2000000
 #define STACK_BYTES (256u << 10)
 
 enum thread_state {
@@ -116,6 +117,11 @@ static void say_counters(struct sw_agent *a)
 	}
 }
 
+static bool flushing(const struct sw_agent *a)
+{
+	return a->asked != atomic_load(&shared.flushed);
+}
+
 /* Whoever asked before this turn waits no longer when waiting would bring nothing, or just before
  * he gives up: the counters are worth most then. */
 static void answer_flush(struct sw_agent *a)
@@ -123,7 +129,7 @@ static void answer_flush(struct sw_agent *a)
 	bool late = sw_clock_ns(CLOCK_MONOTONIC) + LATE_NS >= atomic_load(&shared.flush_end_ns);
 	bool settled = sw_reporter_settled(a);
 
-	if (a->asked == atomic_load(&shared.flushed) || !(settled || late))
+	if (!flushing(a) || !(settled || late))
 		return;
 	atomic_store(&shared.in_vain, !settled);
 	say_counters(a);
@@ -141,13 +147,13 @@ static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
 {
 	uint64_t moment = a->heartbeat_ns;
 
-	if (a->ticking)
+	if (a->ticking || a->queue.underway) /* answers are taken with the tick */
 		not_after(&moment, tick_ns);
 	if (a->queue.first && a->retry_ns > a->now_ns)
 		not_after(&moment, a->retry_ns);
 	if (a->due_ns)
 		not_after(&moment, a->due_ns);
-	if (a->asked != atomic_load(&shared.flushed))
+	if (flushing(a))
 		not_after(&moment, atomic_load(&shared.flush_end_ns) - LATE_NS);
 	if (atomic_load(&sw_process_main_left))
 		not_after(&moment, a->now_ns + ALONE_NS);
@@ -158,8 +164,15 @@ static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
 static bool called(const struct sw_agent *a)
 {
 	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
-	return a->loop.woken || (!a->ticking && sw_ring_waiting()) ||
+	return atomic_load(&a->loop.woken) || (!a->ticking && sw_ring_waiting()) ||
 	       atomic_load(&shared.asked) != a->asked || atomic_load(&shared.leave);
+}
+
+/* Does an event on a socket matter now? Then we wait there, shortly: nobody can wake us. */
+static bool watchful(struct sw_agent *a)
+{
+	return flushing(a) ||
+	       (a->transport_open && a->transport->watchful && a->transport->watchful(a));
 }
 
 /*
@@ -171,15 +184,20 @@ static int nap(struct sw_agent *a)
 	uint64_t tick_ns = a->now_ns + SW_TICK_NS, moment;
 	int error = 0;
 
-	a->loop.woken = false;
 	atomic_store(&sw_ring_reader, a->ticking ? SW_READER_TICK : SW_READER_IDLE);
 	while (!called(a) && (moment = next_moment(a, tick_ns)) > a->now_ns && !error) {
-		error = a->loop.backend->wait(&a->loop, (int64_t)(moment - a->now_ns));
+		int64_t limit = (int64_t)(moment - a->now_ns);
+		bool watch = watchful(a);
+
+		if (!watch)
+			sw_loop_sleep(&a->loop, limit);
+		error = a->loop.backend->wait(&a->loop, watch ? SW_MIN(limit, WATCH_NS) : 0);
 		a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
-		if (a->asked != atomic_load(&shared.flushed))
-			break; /* somebody waits for an answer */
+		if (!watch || flushing(a))
+			break;
 		sw_reporter_offer(a);
 	}
+	atomic_store(&a->loop.woken, 0);
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
 	return error;
 }
@@ -214,8 +232,6 @@ static void fds_moved(int from, int to)
 {
 	if (agent.loop.fd == from)
 		agent.loop.fd = to;
-	if (agent.loop.wake_fd == from)
-		agent.loop.wake_fd = agent.loop.wake.fd = to;
 	if (agent.transport && agent.transport->moved)
 		agent.transport->moved(from, to);
 }
@@ -332,7 +348,7 @@ static void run(struct sw_agent *a)
 
 	while (!atomic_load(&shared.leave) && error == 0) {
 		a->asked = atomic_load(&shared.asked);
-		turn(a, a->asked != atomic_load(&shared.flushed));
+		turn(a, flushing(a));
 		answer_flush(a);
 		say_findings();
 		if (alone()) {
@@ -603,7 +619,6 @@ static void reporter_fork_child(void)
 	if (agent.alive) {
 		agent.transport->forked();
 		sw_fd_close_ours(agent.loop.fd);
-		sw_fd_close_ours(agent.loop.wake_fd);
 	}
 	sw_fd_forget_private();
 	memset(&agent, 0, sizeof(agent));

@@ -34,6 +34,9 @@ struct sw_transport {
 	/* The end of every turn: write what `send` took, look at deadlines. A transport that wants
 	 * a turn at a certain moment sets agent->due_ns. May be NULL. */
 	void (*tick)(struct sw_agent *agent);
+	/* Does an event on a socket matter now, rather than at the next tick? May be NULL: never.
+	 */
+	bool (*watchful)(struct sw_agent *agent);
 	/* One of our descriptors got another number (the program wanted that one). */
 	void (*moved)(int from, int to);
 	/* Our thread ends and may start again: give back what is underway, close descriptors. */

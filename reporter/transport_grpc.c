@@ -224,6 +224,8 @@ static long try_from(unsigned at)
 			grpc.state = STATE_CONNECTING;
 			grpc.connect_end_ns = grpc.agent->now_ns + CONNECT_NS;
 			watch_for(EPOLLOUT);
+			if (error == 0)
+				connected();
 			return 0;
 		}
 		close_descriptor();
@@ -406,19 +408,13 @@ static void answered(void *arg, void *owner, const struct sw_answer *answer)
 
 /* ---- bytes ---- */
 
-/*
- * While our thread ticks anyway, answers wait for the tick: a wake-up for each of them would cost
- * the program more than they are worth. Not when we could go on sending after one.
- */
 static uint32_t interest(void)
 {
 	const struct sw_session *s = grpc.session;
 
 	if (s->out.len)
 		return EPOLLIN | EPOLLOUT;
-	if (!grpc.agent->ticking || grpc.agent->queue.first || sw_session_stalled(s))
-		return EPOLLIN;
-	return EPOLLRDHUP;
+	return EPOLLIN;
 }
 
 static void write_out(void)
@@ -479,7 +475,7 @@ static void ready(struct sw_watch *watch, uint32_t events)
 		attempt_ended();
 		return;
 	}
-	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP | EPOLLRDHUP))
+	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
 		read_in();
 	/* what is to be written then is written at the end of the turn that follows */
 }
@@ -548,8 +544,6 @@ static void grpc_tick(struct sw_agent *agent)
 	agent->due_ns = 0;
 	if (grpc.state != STATE_DOWN && !ours())
 		lost("its descriptor was taken");
-	if (grpc.state == STATE_UP && grpc.events == EPOLLRDHUP)
-		read_in();
 	if (grpc.state == STATE_UP) {
 		agent->due_ns = expire(agent);
 		if (grpc.state == STATE_UP)
@@ -561,9 +555,17 @@ static void grpc_tick(struct sw_agent *agent)
 	if (grpc.state == STATE_CONNECTING && agent->now_ns >= grpc.connect_end_ns)
 		try_next(-ETIMEDOUT);
 	if (grpc.state == STATE_CONNECTING)
-		agent->due_ns = grpc.connect_end_ns;
+		agent->due_ns = SW_MIN(grpc.connect_end_ns, agent->now_ns + SW_TICK_NS);
 	if (grpc.state == STATE_DOWN && agent->queue.first && agent->retry_ns <= agent->now_ns)
 		agent->due_ns = agent->now_ns; /* it went down just now: dial again */
+}
+
+/* Answers wait for the tick: a wake-up for each of them would cost the program more than they are
+ * worth. Not when we could go on sending after one. */
+static bool grpc_watchful(struct sw_agent *agent)
+{
+	return grpc.state == STATE_UP &&
+	       (agent->queue.first || grpc.session->out.len || sw_session_stalled(grpc.session));
 }
 
 /* On a thread of the program. The new number is only closed. */
@@ -598,6 +600,7 @@ const struct sw_transport sw_transport_grpc = {
 	.open = grpc_open,
 	.send = grpc_send,
 	.tick = grpc_tick,
+	.watchful = grpc_watchful,
 	.moved = grpc_moved,
 	.pause = grpc_pause,
 	.forked = grpc_forked,
