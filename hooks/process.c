@@ -18,18 +18,25 @@
 
 /* ---- fork ---- */
 
+/* After what was prepared, in the parent or its child: exactly one of the two. */
+static void fork_over(bool prepared, bool child)
+{
+	if (child)
+		sw_modules_forked();
+	else if (prepared)
+		sw_modules_fork_parent();
+}
+
 static pid_t forked(pid_t (*real)(void), enum sw_forking how)
 {
+	bool prepared;
 	pid_t pid;
 
 	if (sw_guest_hidden())
 		return real();
-	sw_modules_fork_prepare(how);
+	prepared = sw_modules_fork_prepare(how);
 	pid = real();
-	if (pid == 0)
-		sw_modules_forked();
-	else
-		sw_modules_fork_parent();
+	fork_over(prepared, pid == 0);
 	return pid;
 }
 
@@ -43,43 +50,46 @@ pid_t sw_plain__Fork(void)
 	return forked(sw_real._Fork, SW_FORKING_ALONE);
 }
 
-/* libc forks inside, past our hook; the child is recognised by its wiped mark. */
+/* libc forks inside and ends the parent there, both past our hooks; the child is recognised by its
+ * wiped mark. */
 int sw_plain_daemon(int nochdir, int noclose)
 {
+	bool prepared;
 	int result;
 
-	if (!sw_guest_hidden())
-		sw_modules_fork_prepare(SW_FORKING_ALONE);
+	if (sw_guest_hidden())
+		return sw_real.daemon(nochdir, noclose);
+	sw_leaving_exec();
+	prepared = sw_modules_fork_prepare(SW_FORKING_ALONE);
 	result = sw_real.daemon(nochdir, noclose);
-	if (!sw_guest_hidden()) {
-		sw_modules_forked();
-		sw_modules_fork_parent();
-	}
+	fork_over(prepared, !atomic_load(sw_process_mark));
 	return result;
 }
 
 /* EINVAL in a process of several threads, for some flags: ours must not be the second. */
 int sw_plain_unshare(int flags)
 {
+	bool prepared;
 	int result;
 
 	if (sw_guest_hidden())
 		return sw_real.unshare(flags);
-	sw_modules_fork_prepare(SW_FORKING_ALONE);
+	prepared = sw_modules_fork_prepare(SW_FORKING_ALONE);
 	result = sw_real.unshare(flags);
-	sw_modules_fork_parent();
+	fork_over(prepared, false);
 	return result;
 }
 
 int sw_plain_setns(int fd, int type)
 {
+	bool prepared;
 	int result;
 
 	if (sw_guest_hidden())
 		return sw_real.setns(fd, type);
-	sw_modules_fork_prepare(SW_FORKING_ALONE);
+	prepared = sw_modules_fork_prepare(SW_FORKING_ALONE);
 	result = sw_real.setns(fd, type);
-	sw_modules_fork_parent();
+	fork_over(prepared, false);
 	return result;
 }
 
@@ -89,17 +99,14 @@ bool sw_clone_forks(unsigned long flags)
 	return !(flags & CLONE_VM) && !sw_guest_hidden();
 }
 
-void sw_clone_begin(void)
+bool sw_clone_begin(void)
 {
-	sw_modules_fork_prepare(SW_FORKING_ALONE);
+	return sw_modules_fork_prepare(SW_FORKING_ALONE);
 }
 
-void sw_clone_end(bool child)
+void sw_clone_end(bool prepared, bool child)
 {
-	if (child)
-		sw_modules_forked();
-	else
-		sw_modules_fork_parent();
+	fork_over(prepared, child);
 }
 
 /* ---- seccomp ---- */
@@ -108,22 +115,22 @@ void sw_clone_end(bool child)
  * A filter may kill for any system call that it does not list, ours among them, and there is no way
  * to ask it. So what is left leaves, our thread ends, and we stand down for good (pitfall 57).
  */
-void sw_seal_begin(void)
+bool sw_seal_begin(void)
 {
 	if (sw_guest_hidden())
-		return;
+		return false;
 	sw_leaving_exec();
-	sw_modules_fork_prepare(SW_FORKING_ALONE);
+	return sw_modules_fork_prepare(SW_FORKING_ALONE);
 }
 
-void sw_seal_end(bool sealed)
+void sw_seal_end(bool prepared, bool sealed)
 {
 	if (sw_guest_hidden())
 		return;
 	if (sealed)
 		sw_stand_down();
 	else
-		sw_modules_fork_parent();
+		fork_over(prepared, false);
 }
 
 /* ---- exec ---- */

@@ -35,9 +35,12 @@ bool sw_raw_instead(long number, const long *arg, long *ret_result)
 	}
 }
 
-static bool clone3_forks(const struct clone_args *args)
+static bool clone3_forks(const void *at)
 {
-	return !args->stack && sw_clone_forks(args->flags);
+	struct clone_args args = {0};
+
+	return sw_sys_peek(&args, at, CLONE_ARGS_SIZE_VER0) && !args.stack &&
+	       sw_clone_forks(args.flags);
 }
 
 /* fork by number. A child that shares our memory, or begins on another stack, is no affair of C. */
@@ -51,7 +54,7 @@ bool sw_raw_forks(long number, const long *arg)
 	case SYS_clone:
 		return !arg[1] && sw_clone_forks((unsigned long)arg[0]);
 	case SYS_clone3:
-		return arg[0] && clone3_forks((const void *)arg[0]);
+		return clone3_forks((const void *)arg[0]);
 	default:
 		return false;
 	}
@@ -105,10 +108,12 @@ static bool is_send(long number)
 bool sw_raw_send(struct sw_guest *g, long number, const long *arg, long *ret_result)
 {
 	struct sw_outgoing out;
+	struct msghdr msg;
 	struct iovec one;
 	ssize_t result;
 
-	if (!is_send(number))
+	if (!is_send(number) ||
+	    (number == SYS_sendmsg && !sw_sys_peek(&msg, (const void *)arg[1], sizeof(msg))))
 		return false;
 	out = raw_bytes(number, arg, &one);
 	if (!sw_inject_send(g, (int)arg[0], &out, &result))

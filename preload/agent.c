@@ -95,21 +95,22 @@ static void walk_end(const struct walk *walk)
 	errno = walk->error;
 }
 
-/* Calls one slot of every module, in start order or (back) against it. */
+/* Calls one slot of every module, in start order or (back) against it. True: it did. */
 #define WALK(back, slot, ...)                                                                      \
-	do {                                                                                       \
+	({                                                                                         \
 		struct walk walk_;                                                                 \
+		bool began_ = walk_begin(&walk_);                                                  \
                                                                                                    \
-		if (!walk_begin(&walk_))                                                           \
-			break;                                                                     \
-		for (int i_ = 0; i_ < MODULES; i_++) {                                             \
+		for (int i_ = 0; began_ && i_ < MODULES; i_++) {                                   \
 			const struct sw_module *m_ = modules[(back) ? MODULES - 1 - i_ : i_];      \
                                                                                                    \
 			if (m_->slot)                                                              \
 				m_->slot(__VA_ARGS__);                                             \
 		}                                                                                  \
-		walk_end(&walk_);                                                                  \
-	} while (0)
+		if (began_)                                                                        \
+			walk_end(&walk_);                                                          \
+		began_;                                                                            \
+	})
 
 void sw_modules_kick(void)
 {
@@ -126,9 +127,9 @@ void sw_modules_flush(enum sw_leaving why)
 	WALK(true, flush, why, sw_config.exit_flush_ms * 1000000u);
 }
 
-void sw_modules_fork_prepare(enum sw_forking how)
+bool sw_modules_fork_prepare(enum sw_forking how)
 {
-	WALK(true, fork_prepare, how);
+	return WALK(true, fork_prepare, how);
 }
 
 void sw_modules_fork_parent(void)

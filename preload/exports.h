@@ -54,13 +54,13 @@ bool sw_raw_send(struct sw_guest *g, long number, const long *arg, long *ret_res
 void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result);
 
 /* A seccomp filter is about to be installed; and whether it was. */
-void sw_seal_begin(void);
-void sw_seal_end(bool sealed);
+bool sw_seal_begin(void);
+void sw_seal_end(bool prepared, bool sealed);
 
 /* clone(2) and its like, by flags: prepare, and in parent and child what follows. */
 bool sw_clone_forks(unsigned long flags);
-void sw_clone_begin(void);
-void sw_clone_end(bool child);
+bool sw_clone_begin(void);
+void sw_clone_end(bool prepared, bool child);
 
 /* fcntl(F_DUPFD and F_DUPFD_CLOEXEC): `to` is a second number for `fd`. */
 void sw_duplicated(struct sw_guest *g, int fd, int to);

@@ -175,7 +175,7 @@ FCNTL(fcntl64)
 
 EXPORT(int, prctl, (int option, ...))
 {
-	bool seals = option == PR_SET_SECCOMP;
+	bool seals = option == PR_SET_SECCOMP, prepared = false;
 	va_list list;
 	long arg[4];
 	int result;
@@ -186,10 +186,10 @@ EXPORT(int, prctl, (int option, ...))
 	va_end(list);
 	RESOLVED(prctl);
 	if (seals)
-		sw_seal_begin();
+		prepared = sw_seal_begin();
 	result = sw_real.prctl(option, arg[0], arg[1], arg[2], arg[3]);
 	if (seals)
-		sw_seal_end(result == 0);
+		sw_seal_end(prepared, result == 0);
 	return result;
 }
 
@@ -204,7 +204,7 @@ static int run_cloned(void *arg)
 	struct cloned cloned = *(struct cloned *)arg;
 	int result;
 
-	sw_clone_end(true);
+	sw_clone_end(false, true);
 	result = cloned.fn(cloned.arg);
 	thread_ends(result & 0xff);
 	return result;
@@ -218,7 +218,7 @@ static int run_cloned(void *arg)
 EXPORT(int, clone, (int (*fn)(void *), void *stack, int flags, void *arg, ...))
 {
 	struct cloned cloned = {fn, arg};
-	bool forks = sw_clone_forks((unsigned long)flags);
+	bool forks = fn && stack && sw_clone_forks((unsigned long)flags), prepared = false;
 	bool vforks = (flags & (CLONE_VM | CLONE_VFORK | CLONE_SETTLS)) == (CLONE_VM | CLONE_VFORK);
 	void *more[3];
 	va_list list;
@@ -230,13 +230,13 @@ EXPORT(int, clone, (int (*fn)(void *), void *stack, int flags, void *arg, ...))
 	va_end(list);
 	RESOLVED(clone);
 	if (forks)
-		sw_clone_begin();
+		prepared = sw_clone_begin();
 	sw_guest_vfork += vforks;
 	result = forks ? sw_real.clone(run_cloned, stack, flags, &cloned, more[0], more[1], more[2])
 		       : sw_real.clone(fn, stack, flags, arg, more[0], more[1], more[2]);
 	sw_guest_vfork -= vforks;
 	if (forks)
-		sw_clone_end(false);
+		sw_clone_end(prepared, false);
 	return result;
 }
 
@@ -277,21 +277,21 @@ static bool of_interest(long number, long fd)
 
 static long forking_syscall(long number, const long *arg)
 {
+	bool prepared = sw_clone_begin();
 	long result;
 
-	sw_clone_begin();
 	result = sw_real.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4], arg[5]);
-	sw_clone_end(result == 0);
+	sw_clone_end(prepared, result == 0);
 	return result;
 }
 
 static long sealing_syscall(const long *arg)
 {
+	bool prepared = sw_seal_begin();
 	long result;
 
-	sw_seal_begin();
 	result = sw_real.syscall(SYS_seccomp, arg[0], arg[1], arg[2]);
-	sw_seal_end(result >= 0);
+	sw_seal_end(prepared, result >= 0);
 	return result;
 }
 

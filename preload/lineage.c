@@ -85,18 +85,43 @@ static bool brings_us(const char *entry)
 	return strncmp(entry, "LD_PRELOAD=", 11) == 0 && strstr(entry, "libswagent.so");
 }
 
-/* How many entries there are, when ours belongs among them; else 0. */
-static size_t worth_telling(char *const *environment)
+/*
+ * Copies an environment that the kernel has not read yet: the list in pieces that end with a page,
+ * and a byte of each entry, so that a wild pointer is the kernel's to refuse. Its number of
+ * entries; 0: not to be had, or too many.
+ */
+static size_t copy(char *const *environment, char **list)
 {
-	size_t count = 0;
+	for (size_t count = 0; count <= ENTRIES_MAX;) {
+		size_t left =
+			(SW_PAGE - (uintptr_t)(environment + count) % SW_PAGE) / sizeof(*list);
+		size_t more = SW_MIN(left ? left : 1, ENTRIES_MAX + 1 - count);
+
+		if (!more || !sw_sys_peek(list + count, environment + count, more * sizeof(*list)))
+			return 0;
+		for (size_t end = count + more; count < end; count++) {
+			char first;
+
+			if (!list[count])
+				return count;
+			if (!sw_sys_peek(&first, list[count], 1))
+				return 0;
+		}
+	}
+	return 0;
+}
+
+/* Does our entry belong among them? */
+static bool worth_telling(char *const *list, size_t count)
+{
 	bool with_us = false;
 
-	for (; environment && environment[count] && count <= ENTRIES_MAX; count++) {
-		with_us |= brings_us(environment[count]);
-		if (is_ours(environment[count]))
-			return 0; /* the program passes on what it found: not by us */
+	for (size_t i = 0; i < count; i++) {
+		with_us |= brings_us(list[i]);
+		if (is_ours(list[i]))
+			return false; /* the program passes on what it found: not by us */
 	}
-	return with_us && count <= ENTRIES_MAX ? count : 0;
+	return with_us;
 }
 
 static unsigned take_slot(void)
@@ -117,15 +142,20 @@ static unsigned take_slot(void)
 struct sw_lineage_env sw_lineage_env(char *const *environment)
 {
 	struct sw_lineage_env env = {environment, 0};
-	size_t count = atomic_load(&telling) ? worth_telling(environment) : 0;
+	size_t count;
 	char **list;
 
-	if (count)
+	if (atomic_load(&telling) && environment)
 		env.slot = take_slot();
 	if (!env.slot)
 		return env;
 	list = slots[env.slot - 1].list;
-	memcpy(list, environment, count * sizeof(*list));
+	count = copy(environment, list);
+	if (!worth_telling(list, count)) {
+		sw_lineage_done(&env);
+		env.slot = 0;
+		return env;
+	}
 	list[count] = told;
 	list[count + 1] = NULL;
 	env.environment = list;

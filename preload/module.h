@@ -47,7 +47,8 @@ bool sw_modules_start(void);
 void sw_modules_kick(void);
 void sw_modules_main_left(void);
 void sw_modules_flush(enum sw_leaving why);
-void sw_modules_fork_prepare(enum sw_forking how);
+/* True: modules were told, and sw_modules_fork_parent must follow in the parent. */
+bool sw_modules_fork_prepare(enum sw_forking how);
 void sw_modules_fork_parent(void);
 /* Runs fork_child once per child, however the child was made. */
 void sw_modules_forked(void);

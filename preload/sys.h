@@ -13,6 +13,7 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,6 +84,16 @@ static inline long sw_sys_futex_wait(void *word, uint32_t expected, uint64_t tim
 static inline void sw_sys_futex_wake(void *word)
 {
 	sw_sys(futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX);
+}
+
+/* Copies what the program has handed to a call that it has not made yet. False: the kernel could
+ * not read it either (or does not let us ask); a wild pointer is its to refuse. */
+static inline bool sw_sys_peek(void *to, const void *from, size_t len)
+{
+	struct iovec here = {to, len}, there = {(void *)(uintptr_t)from, len};
+	long self = sw_sys(getpid);
+
+	return sw_sys(process_vm_readv, self, &here, 1, &there, 1, 0) == (long)len;
 }
 
 /* For a bounded spin. */

@@ -34,6 +34,7 @@
 #define LEAVE_NS 2000000ull
 #define LATE_NS 10000000ull
 #define WATCH_NS 2000000
+#define RETIRE_BUDGET_NS 100000000ull
 #define STACK_BYTES (256u << 10)
 
 enum thread_state {
@@ -76,6 +77,7 @@ static struct {
 	_Atomic bool failed;	       /* no thread, or no loop: records are dropped from now on */
 	_Atomic bool in_vain;	       /* the last flush was answered because time was up */
 	_Atomic uint64_t flush_end_ns; /* the last one waits no longer */
+	_Atomic uint32_t users;	       /* threads that have kicked us */
 	_Atomic uint64_t spent_ns;     /* by flushes in vain */
 	_Atomic uint32_t doubts;       /* starts put off because a handler seemed to run */
 	pthread_t thread;
@@ -468,6 +470,72 @@ static bool perhaps_in_handler(void)
 	return false;
 }
 
+/* Asks our thread to leave and waits until it has, or `end`. */
+static void make_leave(uint64_t end)
+{
+	uint32_t state;
+	uint64_t now;
+
+	atomic_store(&shared.leave, 1);
+	if (agent.alive)
+		sw_loop_wake(&agent.loop);
+	while ((state = atomic_load(&shared.state)) == THREAD_STARTING &&
+	       (now = sw_clock_ns(CLOCK_MONOTONIC)) < end) {
+		sw_sys_futex_wait(&shared.state, state, SW_MIN(end - now, 1000000u));
+		if (agent.alive)
+			sw_loop_wake(&agent.loop);
+	}
+	join_gone();
+}
+
+/*
+ * libc ends a process with its last thread, by exit(0) on that thread; it must never be ours, which
+ * has neither the program's descriptors nor its signals. So once main has left by pthread_exit our
+ * thread lives only as long as one that has kicked it does: each of those notes itself in a key,
+ * whose destructor runs before libc counts.
+ */
+static pthread_key_t users_key;
+static pthread_once_t users_once = PTHREAD_ONCE_INIT;
+static bool users_known;
+
+static void *user_mark(void)
+{
+	return (void *)(uintptr_t)(atomic_load(&sw_process_births) + 1ul); /* not the parent's */
+}
+
+/* What we have leaves, and then our thread. The next record starts another. */
+static void retire(void)
+{
+	sw_modules_flush(SW_LEAVING_EXIT);
+	make_leave(sw_clock_ns(CLOCK_MONOTONIC) + RETIRE_BUDGET_NS);
+	if (!atomic_load(&shared.failed) && atomic_load(&shared.state) == THREAD_NONE)
+		atomic_store(&sw_ring_reader, SW_READER_ABSENT);
+}
+
+static void user_ends(void *mark)
+{
+	int saved = errno;
+
+	if (mark == user_mark() && atomic_fetch_sub(&shared.users, 1) == 1 &&
+	    atomic_load(&sw_process_main_left))
+		retire();
+	errno = saved;
+}
+
+static void know_users(void)
+{
+	users_known = pthread_key_create(&users_key, user_ends) == 0;
+}
+
+static void note_user(void)
+{
+	pthread_once(&users_once, know_users);
+	if (!users_known || pthread_getspecific(users_key) == user_mark())
+		return;
+	if (pthread_setspecific(users_key, user_mark()) == 0)
+		atomic_fetch_add(&shared.users, 1);
+}
+
 static void reporter_kick(void)
 {
 	if (atomic_load(&shared.failed))
@@ -477,6 +545,7 @@ static void reporter_kick(void)
 	if (atomic_load(&shared.state) == THREAD_NONE && perhaps_in_handler() &&
 	    atomic_fetch_add(&shared.doubts, 1) < DOUBTS_MAX)
 		return;
+	note_user();
 	start_thread();
 	if (agent.alive)
 		sw_loop_wake(&agent.loop);
@@ -536,24 +605,6 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 		atomic_store(&shared.spent_ns, 0);
 	else
 		atomic_fetch_add(&shared.spent_ns, sw_clock_ns(CLOCK_MONOTONIC) - begin);
-}
-
-/* Asks our thread to leave and waits until it has, or `end`. */
-static void make_leave(uint64_t end)
-{
-	uint32_t state;
-	uint64_t now;
-
-	atomic_store(&shared.leave, 1);
-	if (agent.alive)
-		sw_loop_wake(&agent.loop);
-	while ((state = atomic_load(&shared.state)) == THREAD_STARTING &&
-	       (now = sw_clock_ns(CLOCK_MONOTONIC)) < end) {
-		sw_sys_futex_wait(&shared.state, state, SW_MIN(end - now, 1000000u));
-		if (agent.alive)
-			sw_loop_wake(&agent.loop);
-	}
-	join_gone();
 }
 
 /* This thread and ours, no other. Unknown (no /proc): yes. */
@@ -630,6 +681,8 @@ static void reporter_fork_child(void)
 
 static void reporter_main_left(void)
 {
+	if (atomic_load(&shared.users) == 0 && atomic_load(&shared.state) != THREAD_NONE)
+		retire();
 	if (agent.alive)
 		sw_loop_wake(&agent.loop);
 }
