@@ -120,7 +120,7 @@ bool sw_seal_begin(void)
 	if (sw_guest_hidden())
 		return false;
 	sw_leaving_exec();
-	return sw_modules_fork_prepare(SW_FORKING_ALONE);
+	return sw_modules_fork_prepare(SW_FORKING_SEAL);
 }
 
 void sw_seal_end(bool prepared, bool sealed)
@@ -135,66 +135,78 @@ void sw_seal_end(bool prepared, bool sealed)
 
 /* ---- exec ---- */
 
-/* What is left leaves; the new image is told whose it is. A call that returns has failed. */
-#define EXEC(call, environment)                                                                    \
+/* What is left leaves; the new image is told whose it is, unless that would be too long for the
+ * kernel. A call that returns has failed. */
+#define EXEC(call, given)                                                                          \
 	struct sw_lineage_env env;                                                                 \
+	char *const *with = given;                                                                 \
 	int result;                                                                                \
                                                                                                    \
 	sw_leaving_exec();                                                                         \
-	env = sw_lineage_env(environment);                                                         \
+	sw_lineage_env(with, &env);                                                                \
+	with = env.environment;                                                                    \
 	result = call;                                                                             \
-	sw_lineage_done(&env);                                                                     \
+	if (sw_lineage_done(&env) && errno == E2BIG) {                                             \
+		with = given;                                                                      \
+		result = call;                                                                     \
+	}                                                                                          \
 	return result
 
 int sw_plain_execve(const char *path, char *const argv[], char *const envp[])
 {
-	EXEC(sw_real.execve(path, argv, env.environment), envp);
+	EXEC(sw_real.execve(path, argv, with), envp);
 }
 
 int sw_plain_execv(const char *path, char *const argv[])
 {
-	EXEC(sw_real.execve(path, argv, env.environment), environ);
+	EXEC(sw_real.execve(path, argv, with), environ);
 }
 
 int sw_plain_execvp(const char *file, char *const argv[])
 {
-	EXEC(sw_real.execvpe(file, argv, env.environment), environ);
+	EXEC(sw_real.execvpe(file, argv, with), environ);
 }
 
 int sw_plain_execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	EXEC(sw_real.execvpe(file, argv, env.environment), envp);
+	EXEC(sw_real.execvpe(file, argv, with), envp);
 }
 
 int sw_plain_execveat(int dir, const char *path, char *const argv[], char *const envp[], int flags)
 {
-	EXEC(sw_real.execveat(dir, path, argv, env.environment, flags), envp);
+	EXEC(sw_real.execveat(dir, path, argv, with, flags), envp);
 }
 
 int sw_plain_fexecve(int fd, char *const argv[], char *const envp[])
 {
-	EXEC(sw_real.fexecve(fd, argv, env.environment), envp);
+	EXEC(sw_real.fexecve(fd, argv, with), envp);
 }
 
 /* libc's own child: it runs nothing of ours, and its image begins afresh. */
+#define SPAWN(call)                                                                                \
+	struct sw_lineage_env env;                                                                 \
+	char *const *with;                                                                         \
+	int result;                                                                                \
+                                                                                                   \
+	sw_lineage_env(envp, &env);                                                                \
+	with = env.environment;                                                                    \
+	result = call;                                                                             \
+	if (sw_lineage_done(&env) && result == E2BIG) {                                            \
+		with = envp;                                                                       \
+		result = call;                                                                     \
+	}                                                                                          \
+	return result
+
 int sw_plain_posix_spawn(pid_t *pid, const char *path, const posix_spawn_file_actions_t *actions,
 			 const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	struct sw_lineage_env env = sw_lineage_env(envp);
-	int result = sw_real.posix_spawn(pid, path, actions, attr, argv, env.environment);
-
-	sw_lineage_done(&env);
-	return result;
+	SPAWN(sw_real.posix_spawn(pid, path, actions, attr, argv, with));
 }
 
 int sw_plain_posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
 			  const posix_spawnattr_t *attr, char *const argv[], char *const envp[])
 {
-	struct sw_lineage_env env = sw_lineage_env(envp);
-	int result = sw_real.posix_spawnp(pid, file, actions, attr, argv, env.environment);
-
-	sw_lineage_done(&env);
-	return result;
+	SPAWN(sw_real.posix_spawnp(pid, file, actions, attr, argv, with));
 }
 
 /* ---- fatal signals to itself ---- */

@@ -285,12 +285,12 @@ static long forking_syscall(long number, const long *arg)
 	return result;
 }
 
-static long sealing_syscall(const long *arg)
+static long sealing_syscall(long number, const long *arg)
 {
 	bool prepared = sw_seal_begin();
 	long result;
 
-	result = sw_real.syscall(SYS_seccomp, arg[0], arg[1], arg[2]);
+	result = sw_real.syscall(number, arg[0], arg[1], arg[2], arg[3], arg[4]);
 	sw_seal_end(prepared, result >= 0);
 	return result;
 }
@@ -315,8 +315,9 @@ EXPORT(long, syscall, (long number, ...))
 		thread_ends((int)(arg[0] & 0xff));
 	if (number == SYS_exit_group)
 		sw_leaving_bare();
-	if (number == SYS_seccomp && arg[0] <= SECCOMP_SET_MODE_FILTER)
-		return sealing_syscall(arg);
+	if ((number == SYS_seccomp && arg[0] <= SECCOMP_SET_MODE_FILTER) ||
+	    (number == SYS_prctl && arg[0] == PR_SET_SECCOMP))
+		return sealing_syscall(number, arg);
 	if (of_interest(number, arg[0]))
 		g = sw_guest_enter();
 	if (!g)

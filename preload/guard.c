@@ -6,8 +6,8 @@
 
 /* Two frames of one thread are nearer to each other than this, or on different stacks. */
 #define STACK_SPAN (8u << 20)
-/* A handler on another stack that makes this many calls inside one of our sections is no handler.
- */
+/* Who makes this many calls inside one of our sections is no handler: it was left by a jump, and
+ * what calls now is deeper, or on another stack. */
 #define REFUSALS_MAX 256
 
 __thread struct sw_guest sw_guest_self;
@@ -21,8 +21,8 @@ static bool stamp_is_dead(struct sw_guest *g, uintptr_t frame)
 {
 	uintptr_t distance = frame > g->frame ? frame - g->frame : g->frame - frame;
 
-	if (distance < STACK_SPAN)
-		return frame > g->frame;
+	if (distance < STACK_SPAN && frame > g->frame)
+		return true;
 	return ++g->refused > REFUSALS_MAX;
 }
 

@@ -8,8 +8,9 @@
  *
  * The stamp is the address of the entering stack frame. A frame that was left by siglongjmp,
  * cancellation or a killed greenlet is below the next frame that asks (stacks grow down), is
- * recognised by that, and its stamp is taken over. On another stack (sigaltstack) addresses say
- * nothing; there the stamp is taken over after many refusals, because no handler makes so many.
+ * recognised by that, and its stamp is taken over. Otherwise (deeper
+ * frames, another stack) the stamp is taken over after many refusals, because no handler makes so
+ * many.
  */
 #pragma once
 

@@ -88,16 +88,16 @@ static bool brings_us(const char *entry)
 /*
  * Copies an environment that the kernel has not read yet: the list in pieces that end with a page,
  * and a byte of each entry, so that a wild pointer is the kernel's to refuse. Its number of
- * entries; 0: not to be had, or too many.
+ * entries; 0: not to be had, or more than `room`.
  */
-static size_t copy(char *const *environment, char **list)
+static size_t copy(char *const *environment, char **list, size_t room)
 {
-	for (size_t count = 0; count <= ENTRIES_MAX;) {
+	for (size_t count = 0; count < room;) {
 		size_t left =
 			(SW_PAGE - (uintptr_t)(environment + count) % SW_PAGE) / sizeof(*list);
-		size_t more = SW_MIN(left ? left : 1, ENTRIES_MAX + 1 - count);
+		size_t more = SW_MIN(left ? left : 1, room - count);
 
-		if (!more || !sw_sys_peek(list + count, environment + count, more * sizeof(*list)))
+		if (!sw_sys_peek(list + count, environment + count, more * sizeof(*list)))
 			return 0;
 		for (size_t end = count + more; count < end; count++) {
 			char first;
@@ -139,33 +139,43 @@ static unsigned take_slot(void)
 	return 0;
 }
 
-struct sw_lineage_env sw_lineage_env(char *const *environment)
+static bool tell(char **list, size_t count)
 {
-	struct sw_lineage_env env = {environment, 0};
-	size_t count;
-	char **list;
-
-	if (atomic_load(&telling) && environment)
-		env.slot = take_slot();
-	if (!env.slot)
-		return env;
-	list = slots[env.slot - 1].list;
-	count = copy(environment, list);
-	if (!worth_telling(list, count)) {
-		sw_lineage_done(&env);
-		env.slot = 0;
-		return env;
-	}
+	if (!count || !worth_telling(list, count))
+		return false;
 	list[count] = told;
 	list[count + 1] = NULL;
-	env.environment = list;
-	return env;
+	return true;
 }
 
-void sw_lineage_done(const struct sw_lineage_env *env)
+void sw_lineage_env(char *const *environment, struct sw_lineage_env *ret_env)
+{
+	char **list = ret_env->few;
+	size_t count;
+
+	ret_env->environment = environment;
+	ret_env->slot = 0;
+	if (!environment || !atomic_load(&telling))
+		return;
+	count = copy(environment, list, SW_LINEAGE_FEW);
+	if (!count) {
+		ret_env->slot = take_slot();
+		if (!ret_env->slot)
+			return;
+		list = slots[ret_env->slot - 1].list;
+		count = copy(environment, list, ENTRIES_MAX + 1);
+	}
+	if (tell(list, count))
+		ret_env->environment = list;
+	else
+		sw_lineage_done(ret_env);
+}
+
+bool sw_lineage_done(const struct sw_lineage_env *env)
 {
 	if (env->slot)
 		atomic_store(&slots[env->slot - 1].holder, 0);
+	return env->slot || env->environment == env->few;
 }
 
 void sw_lineage_forked(void)

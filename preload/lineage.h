@@ -23,17 +23,23 @@ bool sw_lineage_of(struct sw_bytes *ret_instance, struct sw_bytes *ret_service);
 /* From now on programs that this one starts are told of it. */
 void sw_lineage_tell(struct sw_bytes instance, struct sw_bytes service);
 
-/* An environment for one exec or spawn. */
+/* Entries of an environment that need no slot. */
+#define SW_LINEAGE_FEW 96
+
+/* An environment for one exec or spawn; of the caller's stack, for a vfork child shares our memory
+ * and never gives anything back. */
 struct sw_lineage_env {
 	char *const *environment;
-	unsigned slot; /* index + 1 of what must be given back; 0: nothing */
+	unsigned slot;		       /* index + 1 of what must be given back; 0: nothing */
+	char *few[SW_LINEAGE_FEW + 1]; /* the list, if it is short */
 };
 
 /* `environment` with our entry, or as it is. Any thread, also in a vfork child: nothing but a lock
  * of its own is written, and one whose holder no longer exists is taken over. */
-struct sw_lineage_env sw_lineage_env(char *const *environment);
-/* The exec has failed, or the spawn is done. Keeps errno. */
-void sw_lineage_done(const struct sw_lineage_env *env);
+void sw_lineage_env(char *const *environment, struct sw_lineage_env *ret_env);
+/* The exec has failed, or the spawn is done. Keeps errno. True: it was told more than its
+ * environment, which may have been too much (E2BIG). */
+bool sw_lineage_done(const struct sw_lineage_env *env);
 
 /* In the child of a fork: the holders are the parent's. */
 void sw_lineage_forked(void);

@@ -19,6 +19,7 @@ enum sw_leaving {
 /* What is about to copy or move the process. */
 enum sw_forking {
 	SW_FORKING_COPY,  /* fork(3): libc brings its own locks over */
+	SW_FORKING_SEAL,  /* a filter that would kill us: waiting is better */
 	SW_FORKING_ALONE, /* whatever wants this thread to be the only one, or takes no care */
 };
 

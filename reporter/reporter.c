@@ -10,6 +10,7 @@
  */
 #include "reporter/reporter.h"
 
+#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,13 +30,15 @@
 #include "reporter/say.h"
 
 #define DOUBTS_MAX 16
-#define ALONE_NS 20000000ull
+#define ALONE_NS 1000000000ull
 #define FORK_BUDGET_NS 5000000ull
+#define SEAL_BUDGET_NS 60000000000ull
 #define LEAVE_NS 2000000ull
 #define LATE_NS 10000000ull
 #define WATCH_NS 2000000
 #define RETIRE_BUDGET_NS 100000000ull
-#define STACK_BYTES (256u << 10)
+/* The resolver's plug-ins want some of it. */
+#define STACK_BYTES (512u << 10)
 
 enum thread_state {
 	THREAD_NONE,
@@ -68,7 +71,8 @@ static struct {
 	_Atomic uint32_t state;	       /* enum thread_state; a futex */
 	_Atomic uint32_t leave;	       /* asked to leave (fork) */
 	_Atomic uint32_t forks;	       /* going on: no thread is started */
-	_Atomic bool delicate;	       /* our thread may hold a lock that a child would miss */
+	_Atomic uint32_t waited;       /* the stay that a fork has waited for in vain */
+	_Atomic uint32_t delicate;     /* odd: our thread may hold a lock that a child would miss */
 	_Atomic uint32_t counts;       /* enum counting */
 	_Atomic uint32_t asked;	       /* flushes asked for */
 	_Atomic uint32_t flushed;      /* of these, done; a futex */
@@ -240,7 +244,8 @@ static void fds_moved(int from, int to)
 
 void sw_reporter_delicate(bool delicate)
 {
-	atomic_store(&shared.delicate, delicate);
+	if ((atomic_load(&shared.delicate) & 1) != delicate)
+		atomic_fetch_add(&shared.delicate, 1);
 }
 
 /* What the thread owns for as long as the process lives. */
@@ -398,6 +403,16 @@ static void at_exit(void)
 	sw_modules_flush(SW_LEAVING_EXIT);
 }
 
+/* libc puts the thread-local variables of the program and its libraries on the stack as well: the
+ * loader's own figure, where it has one. */
+static size_t least_stack(const pthread_attr_t *attr)
+{
+	size_t (*minstack)(const pthread_attr_t *) =
+		(size_t(*)(const pthread_attr_t *))dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
+
+	return minstack ? minstack(attr) : 0;
+}
+
 /* Our thread gets no signal of the program's (pitfall 31). */
 static bool create_thread(void)
 {
@@ -408,7 +423,7 @@ static bool create_thread(void)
 
 	sw_sys(rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES);
+	pthread_attr_setstacksize(&attr, STACK_BYTES + least_stack(&attr));
 	error = sw_real.pthread_create(&shared.thread, &attr, thread_main, NULL);
 	pthread_attr_destroy(&attr);
 	sw_sys(rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
@@ -626,22 +641,39 @@ static bool may_stay(enum sw_forking how)
 {
 	uint32_t counts = atomic_load(&shared.counts);
 
-	if (how == SW_FORKING_ALONE || counts == COUNTING_UNKNOWN)
+	if (how != SW_FORKING_COPY || counts == COUNTING_UNKNOWN)
 		return false;
 	return counts == COUNTING_NOT || !lonely();
 }
 
+/* A resolver may wait for a dead server for half a minute: only the first fork meanwhile waits for
+ * it, the others find it as they would find a thread of the program's own in there. */
+static void wait_delicate(uint64_t end)
+{
+	uint32_t stay = atomic_load(&shared.delicate);
+
+	if (!(stay & 1) || atomic_load(&shared.waited) == stay)
+		return;
+	while (atomic_load(&shared.delicate) == stay) {
+		if (sw_clock_ns(CLOCK_MONOTONIC) >= end) {
+			atomic_store(&shared.waited, stay);
+			return;
+		}
+		sw_sys(sched_yield);
+	}
+}
+
 static void reporter_fork_prepare(enum sw_forking how)
 {
-	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + FORK_BUDGET_NS;
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) +
+		       (how == SW_FORKING_SEAL ? SEAL_BUDGET_NS : FORK_BUDGET_NS);
 
 	atomic_fetch_add(&shared.forks, 1);
 	if (atomic_load(&shared.state) == THREAD_NONE)
 		return;
 	if (!may_stay(how))
 		make_leave(end);
-	while (atomic_load(&shared.delicate) && sw_clock_ns(CLOCK_MONOTONIC) < end)
-		sw_sys(sched_yield);
+	wait_delicate(end);
 }
 
 /*

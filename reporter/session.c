@@ -116,10 +116,18 @@ static void end_call(struct sw_session *s, struct sw_call *call, const struct sw
 	s->peer.done(s->peer.arg, owner, answer);
 }
 
+/* This call alone. */
 static void end_unanswered(struct sw_session *s, struct sw_call *call, enum sw_grpc_status status,
 			   bool perhaps)
 {
-	struct sw_answer answer = {status, false, perhaps && call->begun, ""};
+	struct sw_answer answer = {status, false, false, perhaps && call->begun, ""};
+
+	end_call(s, call, &answer);
+}
+
+static void end_cut(struct sw_session *s, struct sw_call *call, bool perhaps)
+{
+	struct sw_answer answer = {SW_GRPC_UNAVAILABLE, false, true, perhaps && call->begun, ""};
 
 	end_call(s, call, &answer);
 }
@@ -388,7 +396,7 @@ static int take_goaway(struct sw_session *s, const struct sw_h2_event *event)
 	s->going = true;
 	for (unsigned i = 0; i < SW_SESSION_CALLS; i++) {
 		if (s->call[i].stream > event->stream)
-			end_unanswered(s, &s->call[i], SW_GRPC_UNAVAILABLE, false);
+			end_cut(s, &s->call[i], false);
 	}
 	return 0;
 }
@@ -524,6 +532,6 @@ void sw_session_abort(struct sw_session *s)
 {
 	for (unsigned i = 0; i < SW_SESSION_CALLS; i++) {
 		if (s->call[i].stream)
-			end_unanswered(s, &s->call[i], SW_GRPC_UNAVAILABLE, true);
+			end_cut(s, &s->call[i], true);
 	}
 }

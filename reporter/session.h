@@ -40,6 +40,7 @@ enum sw_grpc_status {
 struct sw_answer {
 	enum sw_grpc_status status;
 	bool given;	     /* by the other side; else it is our reading of what happened */
+	bool cut;	     /* not given, because the connection ends; another may do better */
 	bool perhaps;	     /* not given, and the other side may have taken the messages */
 	const char *message; /* of the other side, cut, printable; Borrowed until `done` returns */
 };

@@ -33,6 +33,7 @@
 /* Faults found with one batch itself, after which it is not offered any more. */
 #define REFUSALS_MAX 3
 #define READ_BYTES 16384
+#define RESOLVED_NS (60 * SECOND)
 
 enum state { STATE_DOWN, STATE_CONNECTING, STATE_UP };
 
@@ -49,8 +50,9 @@ static struct {
 	uint64_t backoff_ns, retry_ns;
 	uint64_t cookie; /* SO_COOKIE, in a shared table */
 	_Atomic bool was_moved;
-	uint64_t heard_ns; /* last byte from the other side */
-	bool useful;	   /* this connection has brought an answer */
+	uint64_t resolved_ns; /* when the addresses were */
+	uint64_t heard_ns;    /* last byte from the other side */
+	bool useful;	      /* this connection has brought an answer */
 	char authority[SW_AUTHORITY_MAX];
 	struct sw_session *session; /* Owned */
 	struct sw_agent *agent;
@@ -234,7 +236,7 @@ static long try_from(unsigned at)
 }
 
 /* All hosts, beginning anywhere: many programs with one list share its load. */
-static int resolve(void)
+static int resolve_now(void)
 {
 	int hosts = sw_address_check(sw_config.collector), error = 0;
 	uint32_t dice = 0;
@@ -254,15 +256,28 @@ static int resolve(void)
 	return grpc.addresses ? 0 : error;
 }
 
+/* Addresses are good for a while: a name server that is away is not asked again at every attempt.
+ */
+static int resolve(void)
+{
+	uint64_t age_ns = grpc.agent->now_ns - grpc.resolved_ns;
+	int error;
+
+	if (grpc.addresses && age_ns < RESOLVED_NS)
+		return 0;
+	sw_reporter_delicate(true);
+	error = resolve_now();
+	sw_reporter_delicate(false);
+	grpc.resolved_ns = grpc.agent->now_ns;
+	return error;
+}
+
 static void dial(void)
 {
 	long failed;
 	int error;
 
-	sw_reporter_delicate(true);
 	error = resolve();
-	sw_reporter_delicate(false);
-
 	grpc.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC); /* the resolver may have waited */
 	if (error) {
 		unreachable(gai_strerror(error));
@@ -401,8 +416,8 @@ static void answered(void *arg, void *owner, const struct sw_answer *answer)
 		outcome = judge(batch, answer);
 	else
 		batch->seen |= answer->perhaps;
-	if (!answer->given && grpc.state == STATE_UP && answer->status != SW_GRPC_UNAVAILABLE)
-		back_off(); /* this call alone went wrong */
+	if (!answer->given && !answer->cut)
+		back_off(); /* this call alone went wrong; the next one would, too */
 	sw_reporter_sent(grpc.agent, batch, outcome);
 }
 

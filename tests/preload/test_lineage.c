@@ -13,6 +13,14 @@ static void tell(void)
 	sw_lineage_tell(SW_BYTES("instance"), SW_BYTES("my service"));
 }
 
+static char *const *with(char *const *environment)
+{
+	static struct sw_lineage_env env;
+
+	sw_lineage_env(environment, &env);
+	return env.environment;
+}
+
 Test(lineage, an_entry_is_taken_out_and_remembered)
 {
 	char entry[] = "SW_AGENT_EXEC_OF=one\ttwo words";
@@ -44,11 +52,13 @@ Test(lineage, what_is_broken_is_taken_out_and_forgotten)
 Test(lineage, only_who_reports_tells)
 {
 	char *environment[] = {preload, other, NULL};
-	struct sw_lineage_env env = sw_lineage_env(environment);
+	struct sw_lineage_env env;
+
+	sw_lineage_env(environment, &env);
 
 	cr_assert_eq(env.environment, environment);
 	tell();
-	env = sw_lineage_env(environment);
+	sw_lineage_env(environment, &env);
 	cr_assert_neq(env.environment, environment);
 	cr_assert_eq(env.environment[0], preload);
 	cr_assert_eq(env.environment[1], other);
@@ -64,7 +74,7 @@ Test(lineage, heirs_pass_it_on)
 	struct sw_lineage_env env;
 
 	sw_lineage_load(mine);
-	env = sw_lineage_env(theirs);
+	sw_lineage_env(theirs, &env);
 	cr_assert_str_eq(env.environment[1], entry);
 	sw_lineage_done(&env);
 }
@@ -77,7 +87,7 @@ Test(lineage, an_environment_without_us_is_left_alone)
 
 	tell();
 	for (size_t i = 0; i < SW_COUNT_OF(all); i++)
-		cr_assert_eq(sw_lineage_env(all[i]).environment, all[i]);
+		cr_assert_eq(with(all[i]), all[i]);
 }
 
 Test(lineage, very_many_entries_are_left_alone)
@@ -88,29 +98,33 @@ Test(lineage, very_many_entries_are_left_alone)
 	for (size_t i = 0; i < SW_COUNT_OF(environment); i++)
 		environment[i] = i ? other : preload;
 	environment[1023] = NULL;
-	cr_assert_eq(sw_lineage_env(environment).environment, environment);
+	cr_assert_eq(with(environment), environment);
 	environment[1022] = NULL;
-	cr_assert_neq(sw_lineage_env(environment).environment, environment);
+	cr_assert_neq(with(environment), environment);
 }
 
 Test(lineage, slots_of_the_dead_are_taken_over)
 {
-	char *environment[] = {preload, NULL};
-	struct sw_lineage_env env[5];
+	static struct sw_lineage_env env[5];
+	char *environment[200];
 
 	tell();
+	for (size_t i = 0; i < SW_COUNT_OF(environment); i++)
+		environment[i] = i ? other : preload;
+	environment[SW_COUNT_OF(environment) - 1] = NULL;
 	if (vfork() == 0) { /* ends by exec, and gives nothing back */
-		sw_lineage_env(environment);
+		sw_lineage_env(environment, &env[0]);
 		_exit(0);
 	}
 	wait(NULL);
 	for (int i = 0; i < 5; i++)
-		env[i] = sw_lineage_env(environment);
+		sw_lineage_env(environment, &env[i]);
 	cr_assert_neq(env[3].environment, environment);
 	cr_assert_eq(env[4].environment, environment); /* four at once */
-	for (int i = 0; i < 5; i++)
-		sw_lineage_done(&env[i]);
-	cr_assert_neq(sw_lineage_env(environment).environment, environment);
+	cr_assert_not(sw_lineage_done(&env[4]));
+	for (int i = 0; i < 4; i++)
+		cr_assert(sw_lineage_done(&env[i]));
+	cr_assert_neq(with(environment), environment);
 }
 
 Test(lineage, too_long_a_name_is_not_told)
@@ -120,5 +134,5 @@ Test(lineage, too_long_a_name_is_not_told)
 
 	memset(name, 'n', sizeof(name));
 	sw_lineage_tell(sw_bytes(name, sizeof(name)), SW_BYTES("s"));
-	cr_assert_eq(sw_lineage_env(environment).environment, environment);
+	cr_assert_eq(with(environment), environment);
 }

@@ -180,7 +180,7 @@ def test_many_segments_form_batches(bench, ports, program, collector):
     server.ask(500)
     collector.segments(500)
     calls = collector.of(SEGMENT)
-    assert all(1 <= len(call.messages) <= 100 for call in calls)
+    assert all(1 <= len(call.messages) <= 1000 for call in calls)
     assert len(calls) < 100, "far fewer calls than segments"
     assert [s.spans[0].tags for s in collector.all_segments()]
     server.stop()
