@@ -117,20 +117,22 @@ void sw_clone_end(bool prepared, bool child)
  */
 bool sw_seal_begin(void)
 {
+	bool prepared;
+
 	if (sw_guest_hidden())
 		return false;
 	sw_leaving_exec();
-	return sw_modules_fork_prepare(SW_FORKING_SEAL);
+	prepared = sw_modules_fork_prepare(SW_FORKING_SEAL);
+	sw_stand_down(); /* before: with TSYNC it meets other threads in the midst of our hooks */
+	return prepared;
 }
 
 void sw_seal_end(bool prepared, bool sealed)
 {
-	if (sw_guest_hidden())
+	if (sealed || sw_guest_self.ours || sw_guest_vfork)
 		return;
-	if (sealed)
-		sw_stand_down();
-	else
-		fork_over(prepared, false);
+	sw_stand_up();
+	fork_over(prepared, false);
 }
 
 /* ---- exec ---- */
@@ -235,9 +237,13 @@ static bool is_fatal(int signal)
 		void (*handler)(int);
 		unsigned long rest[20];
 	} action = {SIG_DFL, {0}};
+	uint64_t mask = 0;
 
 	if (!ends_by_default(signal))
 		return false;
+	sw_sys(rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
+	if (mask >> (signal - 1) & 1)
+		return false; /* it will wait */
 	return sw_sys(rt_sigaction, signal, NULL, &action, 8) == 0 && action.handler == SIG_DFL;
 }
 

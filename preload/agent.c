@@ -43,7 +43,7 @@ const char *swagent_version(void)
 	return SW_VERSION;
 }
 
-static bool start_all(void)
+static bool start_each(void)
 {
 	for (int i = 0; i < MODULES; i++) {
 		if (modules[i]->start && !modules[i]->start()) {
@@ -53,6 +53,17 @@ static bool start_all(void)
 	}
 	atomic_store(&started, 2);
 	return true;
+}
+
+static bool start_all(void)
+{
+	struct sw_shelter shelter;
+	bool all;
+
+	sw_shelter_enter(&shelter);
+	all = start_each();
+	sw_shelter_leave(&shelter);
+	return all;
 }
 
 bool sw_modules_start(void)
@@ -70,11 +81,12 @@ bool sw_modules_start(void)
 }
 
 /*
- * Around every walk: errno stays the program's, and so does its right to be cancelled only where it
- * expects it (pthread_join is a cancellation point, fork is not).
+ * Around every walk errno stays the program's. What must not be left in the middle takes shelter by
+ * itself (preload/guard.h): a walk as a whole must not, for it may wait, and a handler of the
+ * program's may then jump out of it, as out of any call.
  */
 struct walk {
-	int error, cancel;
+	int error;
 };
 
 /* False: nothing runs, or this thread must not touch it. */
@@ -83,7 +95,6 @@ static bool walk_begin(struct walk *ret_walk)
 	if (atomic_load(&started) != 2 || sw_guest_hidden())
 		return false;
 	ret_walk->error = errno;
-	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ret_walk->cancel);
 	if (!atomic_load(sw_process_mark))
 		sw_modules_forked(); /* a child made behind our back */
 	return true;
@@ -91,7 +102,6 @@ static bool walk_begin(struct walk *ret_walk)
 
 static void walk_end(const struct walk *walk)
 {
-	pthread_setcancelstate(walk->cancel, NULL);
 	errno = walk->error;
 }
 

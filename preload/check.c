@@ -20,10 +20,19 @@ void sw_disarm(const char *what)
 
 _Atomic bool sw_stood_down;
 
+static _Atomic bool was_armed;
+
 void sw_stand_down(void)
 {
+	atomic_store(&was_armed, atomic_load(&sw_armed));
 	atomic_store(&sw_stood_down, true);
 	atomic_store(&sw_armed, false);
+}
+
+void sw_stand_up(void)
+{
+	atomic_store(&sw_armed, atomic_load(&was_armed));
+	atomic_store(&sw_stood_down, false);
 }
 
 const char *sw_disarmed_by(void)

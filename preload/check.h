@@ -21,6 +21,8 @@ void sw_disarm(const char *what);
 /* The same without a fault of ours: the program has set limits to itself within which we would do
  * harm (a seccomp filter). */
 void sw_stand_down(void);
+/* The call that made it necessary has failed: as before. */
+void sw_stand_up(void);
 extern _Atomic bool sw_stood_down;
 
 /* Why we are disarmed, or NULL. */

@@ -1,6 +1,9 @@
 /* Entering and leaving the guest; see guard.h. */
 #include "preload/guard.h"
 
+#include <pthread.h>
+#include <signal.h>
+
 #include "preload/module.h"
 #include "preload/sys.h"
 
@@ -49,6 +52,21 @@ void sw_guest_kick(struct sw_guest *g)
 void sw_guest_mark_ours(void)
 {
 	sw_guest_self.ours = true;
+}
+
+void sw_shelter_enter(struct sw_shelter *shelter)
+{
+	uint64_t all =
+		~(1ull << 32); /* but 33, libc's own: setuid waits for every thread's answer */
+
+	sw_sys(rt_sigprocmask, SIG_SETMASK, &all, &shelter->mask, sizeof(all));
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &shelter->cancel);
+}
+
+void sw_shelter_leave(const struct sw_shelter *shelter)
+{
+	pthread_setcancelstate(shelter->cancel, NULL);
+	sw_sys(rt_sigprocmask, SIG_SETMASK, &shelter->mask, NULL, sizeof(shelter->mask));
 }
 
 int sw_guest_tid(struct sw_guest *g)

@@ -100,6 +100,18 @@ static inline bool sw_guest_hidden(void)
 /* Makes the calling thread one of ours for ever. */
 void sw_guest_mark_ours(void);
 
+/*
+ * Around what must not be left in the middle: no handler of the program's runs, so none can jump
+ * out, and the thread is not cancelled. Bounded and rare: threads started or joined, pools mapped.
+ */
+struct sw_shelter {
+	uint64_t mask;
+	int cancel;
+};
+
+void sw_shelter_enter(struct sw_shelter *shelter);
+void sw_shelter_leave(const struct sw_shelter *shelter);
+
 /* The thread id; one system call per thread and process. */
 int sw_guest_tid(struct sw_guest *g);
 

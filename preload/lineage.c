@@ -11,7 +11,7 @@
 #define BETWEEN '\t'
 /* Execs at once that can be told; and entries of an environment. Beyond these an environment goes
  * as it is, and the new image takes itself for an instance. */
-#define SLOTS 4
+#define SLOTS 16
 #define ENTRIES_MAX 1022
 
 static char inherited[SW_LINEAGE_MAX];

@@ -17,6 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "preload/check.h"
+
 #if defined(__x86_64__)
 static inline long sw_sys6(long n, long a, long b, long c, long d, long e, long f)
 {
@@ -54,8 +56,12 @@ static inline long sw_sys6(long n, long a, long b, long c, long d, long e, long 
 
 #define SW_SYS_6(n, a, b, c, d, e, f, ...)                                                         \
 	sw_sys6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
-/* sw_sys(NAME, up to six arguments) */
-#define sw_sys(name, ...) SW_SYS_6(SYS_##name, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0)
+/* sw_sys(NAME, up to six arguments). -ENOSYS for good once we have stood down: a filter may kill
+ * for any of them, also on a thread that was in a hook when it came. */
+#define sw_sys(name, ...)                                                                          \
+	(SW_UNLIKELY(atomic_load_explicit(&sw_stood_down, memory_order_relaxed))                   \
+		 ? -ENOSYS                                                                         \
+		 : SW_SYS_6(SYS_##name, ##__VA_ARGS__, 0, 0, 0, 0, 0, 0))
 
 static inline void *sw_sys_map(size_t size)
 {

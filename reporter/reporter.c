@@ -413,20 +413,16 @@ static size_t least_stack(const pthread_attr_t *attr)
 	return minstack ? minstack(attr) : 0;
 }
 
-/* Our thread gets no signal of the program's (pitfall 31). */
+/* In shelter: our thread inherits that no signal of the program's reaches it (pitfall 31). */
 static bool create_thread(void)
 {
-	/* All but 32 and 33, libc's own: setuid waits until every thread has answered them. */
-	uint64_t all = ~(3ull << 31), before;
 	pthread_attr_t attr;
 	int error;
 
-	sw_sys(rt_sigprocmask, SIG_SETMASK, &all, &before, 8);
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES + least_stack(&attr));
 	error = sw_real.pthread_create(&shared.thread, &attr, thread_main, NULL);
 	pthread_attr_destroy(&attr);
-	sw_sys(rt_sigprocmask, SIG_SETMASK, &before, NULL, 8);
 	return error == 0;
 }
 
@@ -445,11 +441,17 @@ static bool take_start(void)
 
 static void join_gone(void)
 {
-	if (atomic_load(&shared.state) == THREAD_GONE && take_start())
+	struct sw_shelter shelter;
+
+	if (atomic_load(&shared.state) != THREAD_GONE)
+		return;
+	sw_shelter_enter(&shelter);
+	if (take_start())
 		atomic_store(&shared.state, THREAD_NONE);
+	sw_shelter_leave(&shelter);
 }
 
-static void start_thread(void)
+static void start_sheltered(void)
 {
 	if (atomic_load(&shared.forks) || !take_start())
 		return;
@@ -461,6 +463,18 @@ static void start_thread(void)
 		atomic_store(&shared.failed, true); /* RLIMIT_NPROC: puts are dropped and counted */
 		atomic_store(&shared.state, THREAD_NONE);
 	}
+}
+
+static void start_thread(void)
+{
+	uint32_t state = atomic_load(&shared.state);
+	struct sw_shelter shelter;
+
+	if (state != THREAD_NONE && state != THREAD_GONE)
+		return;
+	sw_shelter_enter(&shelter);
+	start_sheltered();
+	sw_shelter_leave(&shelter);
 }
 
 /*
@@ -616,6 +630,8 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 	atomic_store(&shared.flush_end_ns, end);
 	wanted = atomic_fetch_add(&shared.asked, 1) + 1;
 	reporter_kick();
+	if (atomic_load(&shared.state) != THREAD_STARTING)
+		return; /* in a handler, or in mid-fork: nobody would answer */
 	if (wait_flushed(wanted, end) && !atomic_load(&shared.in_vain))
 		atomic_store(&shared.spent_ns, 0);
 	else

@@ -105,7 +105,7 @@ Test(lineage, very_many_entries_are_left_alone)
 
 Test(lineage, slots_of_the_dead_are_taken_over)
 {
-	static struct sw_lineage_env env[5];
+	static struct sw_lineage_env env[17];
 	char *environment[200];
 
 	tell();
@@ -117,12 +117,12 @@ Test(lineage, slots_of_the_dead_are_taken_over)
 		_exit(0);
 	}
 	wait(NULL);
-	for (int i = 0; i < 5; i++)
+	for (int i = 0; i < 17; i++)
 		sw_lineage_env(environment, &env[i]);
-	cr_assert_neq(env[3].environment, environment);
-	cr_assert_eq(env[4].environment, environment); /* four at once */
-	cr_assert_not(sw_lineage_done(&env[4]));
-	for (int i = 0; i < 4; i++)
+	cr_assert_neq(env[15].environment, environment);
+	cr_assert_eq(env[16].environment, environment); /* sixteen at once */
+	cr_assert_not(sw_lineage_done(&env[16]));
+	for (int i = 0; i < 16; i++)
 		cr_assert(sw_lineage_done(&env[i]));
 	cr_assert_neq(with(environment), environment);
 }

@@ -22,7 +22,7 @@ LOAD = "only from the constructor, before any hook is armed"
 
 # name: (the objects that may use it, or None for all; the reason)
 ALLOWED = {
-    "pthread_setcancelstate": (("agent",), "sets a word of the thread; around walks of the modules, outside the guest"),
+    "pthread_setcancelstate": (("guard",), "sets a word of the thread; in shelter, outside the guest"),
     "memcpy": (None, PURE),
     "memmove": (None, PURE),
     "memset": (None, OPTIMISED),
