@@ -1,6 +1,7 @@
 /* The table of descriptors; see fds.h. */
 #include "preload/fds.h"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 
@@ -107,9 +108,79 @@ static bool mark_ours(int fd)
 
 static _Atomic bool private_table;
 
+struct entry { /* of getdents64(2) */
+	uint64_t inode, offset;
+	uint16_t len;
+	uint8_t type;
+	char name[];
+};
+
+/* Decimal, or -1. */
+static int number_of(const char *name)
+{
+	int n = 0;
+
+	if (!*name)
+		return -1;
+	for (; *name; name++) {
+		if (*name < '0' || *name > '9')
+			return -1;
+		n = n * 10 + (*name - '0');
+	}
+	return n;
+}
+
+/* One look into our own table. How many were closed; -errno: it cannot be listed. */
+static long close_listed(void)
+{
+	_Alignas(8) uint8_t list[768];
+	long dir = sw_sys(openat, AT_FDCWD, "/proc/thread-self/fd",
+			  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	long closed = 0, len = dir;
+
+	while (len >= 0 && (len = sw_sys(getdents64, dir, list, sizeof(list))) > 0) {
+		for (long at = 0; at < len;) {
+			const struct entry *entry = (const void *)(list + at);
+			int fd = number_of(entry->name);
+
+			if (fd > STDERR_FILENO && fd != dir)
+				closed += sw_sys(close, fd) == 0;
+			at += entry->len;
+		}
+	}
+	if (dir >= 0)
+		sw_sys(close, dir);
+	return len < 0 ? len : closed;
+}
+
+/* Without /proc: every number that there may be. */
+static void close_numbers(void)
+{
+	struct rlimit limit = {0, 0};
+
+	sw_sys(prlimit64, 0, RLIMIT_NOFILE, NULL, &limit);
+	for (uint64_t fd = STDERR_FILENO + 1; fd < SW_MIN(limit.rlim_cur, SW_FD_LIMIT); fd++)
+		sw_sys(close, fd);
+}
+
+/* Before Linux 5.9: a copy of the table, of which all but the first three is closed. */
+static bool copy_and_close(void)
+{
+	long closed;
+
+	if (sw_sys(unshare, CLONE_FILES))
+		return false;
+	while ((closed = close_listed()) > 0) /* closing disturbs the listing */
+		;
+	if (closed < 0)
+		close_numbers();
+	return true;
+}
+
 bool sw_fd_go_private(void)
 {
-	bool ok = sw_sys(close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0;
+	bool ok = sw_sys(close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0 ||
+		  copy_and_close();
 
 	if (ok) {
 		sw_sys(close, STDIN_FILENO);
