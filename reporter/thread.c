@@ -1,0 +1,349 @@
+/*
+ * Our thread: drain, batch, send, sleep; what it owns, and how it comes to its end.
+ *
+ * It wakes on a tick while records come, and with nothing to do it sleeps until the next heartbeat:
+ * the first put after that wakes it (preload/ring.h). What it does in a turn is work.c's; when it
+ * is started and asked to leave is reporter.c's.
+ */
+#include "reporter/thread.h"
+
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+
+#include "preload/check.h"
+#include "preload/config.h"
+#include "preload/counters.h"
+#include "preload/fds.h"
+#include "preload/guard.h"
+#include "preload/module.h"
+#include "preload/process.h"
+#include "preload/ring.h"
+#include "preload/sys.h"
+#include "reporter/say.h"
+
+#define ALONE_NS 1000000000ull
+#define LEAVE_NS 2000000ull
+#define WATCH_NS 2000000
+
+#define SW_TRANSPORT(name, doc) extern const struct sw_transport sw_transport_##name;
+#include "reporter/transports.def"
+#undef SW_TRANSPORT
+
+static const struct sw_transport *const transports[] = {
+#define SW_TRANSPORT(name, doc) &sw_transport_##name,
+#include "reporter/transports.def"
+#undef SW_TRANSPORT
+};
+
+static const char *const protocol_names[] = {"grpc", "http", "kafka", "file"};
+
+struct sw_shared sw_shared;
+struct sw_agent sw_agent;
+
+/* One turn, and what other threads may know of it. */
+static void turn(struct sw_agent *a, bool all)
+{
+	/* Before the rings are empty: who ends the process now must wait for us. */
+	atomic_store(&sw_shared.holding, true);
+	sw_reporter_turn(a, all);
+	atomic_store(&sw_shared.holding, sw_reporter_holding(a));
+}
+
+bool sw_thread_is_end(uint32_t why)
+{
+	return why == SW_LEAVING_EXIT || why == SW_LEAVING_BARE;
+}
+
+/* For SW_AGENT_LOGGING_LEVEL=debug: the answer to "why do I see no data". Once. */
+static void say_counters(struct sw_agent *a)
+{
+	static bool said;
+
+	if (said || sw_config.log_level != SW_LEVEL_DEBUG ||
+	    !sw_thread_is_end(atomic_load(&sw_shared.why)))
+		return;
+	said = true;
+	sw_count_many(SW_COUNTER_SEGMENT_LEFT, a->queue.messages[SW_BATCH_SEGMENT]);
+	for (int i = 0; i < SW_COUNTER_COUNT; i++) {
+		uint64_t n = sw_counter_read((enum sw_counter)i);
+
+		if (n)
+			sw_say(SW_LEVEL_DEBUG, "%s %llu", sw_counter_names[i],
+			       (unsigned long long)n);
+	}
+}
+
+static bool flushing(const struct sw_agent *a)
+{
+	return a->asked != atomic_load(&sw_shared.flushed);
+}
+
+/* Whoever asked before this turn waits no longer when waiting would bring nothing, or just before
+ * he gives up: the counters are worth most then. */
+static void answer_flush(struct sw_agent *a)
+{
+	bool late =
+		sw_clock_ns(CLOCK_MONOTONIC) + SW_LATE_NS >= atomic_load(&sw_shared.flush_end_ns);
+	bool settled = sw_reporter_settled(a);
+
+	if (!flushing(a) || !(settled || late))
+		return;
+	atomic_store(&sw_shared.in_vain, !settled);
+	say_counters(a);
+	atomic_store(&sw_shared.flushed, a->asked);
+	sw_sys_futex_wake(&sw_shared.flushed);
+}
+
+static void not_after(uint64_t *moment, uint64_t other)
+{
+	*moment = SW_MIN(*moment, other);
+}
+
+/* The next moment at which there is something to do. */
+static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
+{
+	uint64_t moment = a->heartbeat_ns;
+
+	if (a->ticking || a->queue.underway) /* answers are taken with the tick */
+		not_after(&moment, tick_ns);
+	if (a->queue.first && a->retry_ns > a->now_ns)
+		not_after(&moment, a->retry_ns);
+	if (a->due_ns)
+		not_after(&moment, a->due_ns);
+	if (flushing(a))
+		not_after(&moment, atomic_load(&sw_shared.flush_end_ns) - SW_LATE_NS);
+	if (atomic_load(&sw_process_main_left))
+		not_after(&moment, a->now_ns + ALONE_NS);
+	return moment;
+}
+
+/* What another thread wants of us, or a record that came before it could see us asleep. */
+static bool called(const struct sw_agent *a)
+{
+	/* Pairs with consider_kick in ring.c: either we see the record or its writer sees us. */
+	return atomic_load(&a->loop.woken) || (!a->ticking && sw_ring_waiting()) ||
+	       atomic_load(&sw_shared.asked) != a->asked || atomic_load(&sw_shared.leave);
+}
+
+/* Does an event on a socket matter now? Then we wait there, shortly: nobody can wake us. */
+static bool watchful(struct sw_agent *a)
+{
+	return flushing(a) ||
+	       (a->transport_open && a->transport->watchful && a->transport->watchful(a));
+}
+
+/*
+ * Until the next turn: on the tick while records come, else until something is due. Answers of the
+ * collector in between are taken, but the rings are left alone: many small harvests cost more.
+ */
+static int nap(struct sw_agent *a)
+{
+	uint64_t tick_ns = a->now_ns + SW_TICK_NS, moment;
+	int error = 0;
+
+	atomic_store(&sw_ring_reader, a->ticking ? SW_READER_TICK : SW_READER_IDLE);
+	while (!called(a) && (moment = next_moment(a, tick_ns)) > a->now_ns && !error) {
+		int64_t limit = (int64_t)(moment - a->now_ns);
+		bool watch = watchful(a);
+
+		if (!watch)
+			sw_loop_sleep(&a->loop, limit);
+		error = a->loop.backend->wait(&a->loop, watch ? SW_MIN(limit, WATCH_NS) : 0);
+		a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+		if (!watch || flushing(a))
+			break;
+		sw_reporter_offer(a);
+	}
+	atomic_store(&a->loop.woken, 0);
+	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
+	return error;
+}
+
+static void complain(void)
+{
+	const struct sw_config_complaint *c;
+
+	for (unsigned i = 0; (c = sw_config_complaint(i)); i++)
+		sw_say(SW_LEVEL_WARNING, "%s=%s is not %s; it is ignored", c->env, c->value,
+		       c->want);
+	sw_shared.complained = true;
+}
+
+static const struct sw_transport *choose_transport(void)
+{
+	static bool said; /* kept across fork: once for all children */
+	const char *wanted = protocol_names[sw_config.protocol];
+
+	for (size_t i = 0; i < SW_COUNT_OF(transports); i++) {
+		if (strcmp(transports[i]->name, wanted) == 0)
+			return transports[i];
+	}
+	if (!said)
+		sw_say(SW_LEVEL_WARNING,
+		       "protocol %s is not built in; nothing is sent (SW_AGENT_PROTOCOL)", wanted);
+	said = true;
+	return NULL;
+}
+
+static void fds_moved(int from, int to)
+{
+	if (sw_agent.loop.fd == from)
+		sw_agent.loop.fd = to;
+	if (sw_agent.transport && sw_agent.transport->moved)
+		sw_agent.transport->moved(from, to);
+}
+
+void sw_reporter_delicate(bool delicate)
+{
+	if ((atomic_load(&sw_shared.delicate) & 1) != delicate)
+		atomic_fetch_add(&sw_shared.delicate, 1);
+}
+
+/* What the thread owns for as long as the process lives. */
+static bool make_memory(struct sw_agent *a)
+{
+	if (atomic_load(&sw_shared.counts) == COUNTING_UNKNOWN)
+		atomic_store(&sw_shared.counts,
+			     sw_management_python() >= 312 ? COUNTING_PYTHON : COUNTING_NOT);
+	if (a->encoder)
+		return true;
+	if (!sw_shared.complained)
+		complain();
+	a->transport = choose_transport();
+	a->sender = (struct sw_sender){sw_process_service(), sw_process_instance()};
+	return a->transport && sw_reporter_make(a);
+}
+
+/* What it owns until it leaves: in a table of its own, descriptors end with their thread. */
+static bool make_descriptors(struct sw_agent *a)
+{
+	if (atomic_load(&a->alive))
+		return true;
+	sw_fd_go_private();
+	if (sw_loop_open(&a->loop))
+		return false;
+	sw_fd_moved = fds_moved;
+	a->transport_open = a->transport->open(a) == 0;
+	sw_fd_leave_stderr();
+	atomic_store(&a->alive, true);
+	return true;
+}
+
+static void drop_descriptors(struct sw_agent *a)
+{
+	if (!sw_fd_private() || !atomic_load(&a->alive))
+		return;
+	atomic_store(&a->alive, false);
+	a->transport->pause(a);
+	sw_loop_close(&a->loop);
+}
+
+/* What the guest half found out and cannot say itself. Each once. */
+static void say_findings(void)
+{
+	static bool disarmed, shy;
+
+	if (!disarmed && sw_disarmed_by()) {
+		disarmed = true;
+		sw_say(SW_LEVEL_WARNING, "an internal check failed (%s); nothing more is observed",
+		       sw_disarmed_by());
+	}
+	if (!shy && sw_counter_read(SW_COUNTER_PEER_SHY)) {
+		shy = true;
+		sw_say(SW_LEVEL_WARNING,
+		       "a server refuses request heads that carry sw8 and gets no "
+		       "more of them (SW_AGENT_INJECT_IGNORE_PEERS)");
+	}
+}
+
+/*
+ * The main thread has ended by pthread_exit, and libc ends the process with its last thread. That
+ * must be one of the program's: when only we are left beside the dead main thread, we go.
+ */
+static bool alone(void)
+{
+	struct stat tasks;
+
+	return atomic_load(&sw_process_main_left) &&
+	       sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0) == 0 &&
+	       tasks.st_nlink <= 2 + 2; /* ".", "..", main's remains, ours */
+}
+
+/* A last turn, and time for the answers. */
+static void finish(struct sw_agent *a, uint64_t budget_ns)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + budget_ns;
+
+	turn(a, true);
+	while (!sw_reporter_settled(a) && a->now_ns < end) {
+		if (a->loop.backend->wait(&a->loop, (int64_t)(end - a->now_ns)))
+			break;
+		turn(a, true);
+	}
+}
+
+/*
+ * Asked to leave, because the program forks. Nothing new is sent, only answers are waited for a
+ * moment: without its answer a batch must be sent again by the next thread.
+ */
+static void leave(struct sw_agent *a)
+{
+	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + LEAVE_NS;
+
+	a->ticking = false;
+	if (a->queue.underway && a->transport->tick)
+		a->transport->tick(a);
+	for (uint64_t now = end - LEAVE_NS; a->queue.underway && now < end;
+	     now = sw_clock_ns(CLOCK_MONOTONIC)) {
+		if (a->loop.backend->wait(&a->loop, (int64_t)(end - now)))
+			break;
+	}
+}
+
+static void run(struct sw_agent *a)
+{
+	int error = 0;
+
+	while (!atomic_load(&sw_shared.leave) && error == 0) {
+		a->asked = atomic_load(&sw_shared.asked);
+		turn(a, flushing(a));
+		answer_flush(a);
+		say_findings();
+		if (alone()) {
+			finish(a, sw_config.exit_flush_ms * 1000000ull);
+			return;
+		}
+		error = nap(a);
+	}
+	if (error) { /* our descriptors are gone: the program closed them unseen */
+		atomic_store(&sw_shared.failed, true);
+		turn(a, true);
+	} else {
+		leave(a);
+	}
+}
+
+void *sw_thread_main(void *arg)
+{
+	(void)arg;
+	sw_guest_mark_ours();
+	prctl(PR_SET_NAME, "swagent");
+	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
+	if (make_memory(&sw_agent) && make_descriptors(&sw_agent))
+		run(&sw_agent);
+	else
+		atomic_store(&sw_shared.failed, true);
+	/* A failed reporter stays "awake": puts fill the rings, are dropped and counted. */
+	drop_descriptors(&sw_agent);
+	if (!atomic_load(&sw_shared.failed))
+		atomic_store(&sw_ring_reader, SW_READER_ABSENT);
+	atomic_store(&sw_shared.flushed, atomic_load(&sw_shared.asked));
+	sw_sys_futex_wake(&sw_shared.flushed);
+	atomic_store(&sw_shared.state, THREAD_GONE);
+	sw_sys_futex_wake(&sw_shared.state);
+	/* The kernel gives a process the status of its last thread. */
+	if (alone() && atomic_load(&sw_process_main_status) >= 0)
+		sw_sys(exit_group, atomic_load(&sw_process_main_status));
+	return NULL;
+}
