@@ -82,7 +82,20 @@ void sw_lineage_tell(struct sw_bytes instance, struct sw_bytes service)
 /* Does LD_PRELOAD bring us into the new image? Without us nobody would take our entry out. */
 static bool brings_us(const char *entry)
 {
-	return strncmp(entry, "LD_PRELOAD=", 11) == 0 && strstr(entry, "libswagent.so");
+	struct sw_bytes ours = SW_BYTES("libswagent.so"), list;
+
+	if (strncmp(entry, "LD_PRELOAD=", 11) != 0)
+		return false;
+	for (list = sw_bytes_text(entry + 11); list.len;) {
+		size_t len = 0;
+
+		while (len < list.len && list.at[len] != ':' && list.at[len] != ' ')
+			len++;
+		if (sw_bytes_ends(sw_bytes_slice(list, 0, len), ours))
+			return true;
+		list = sw_bytes_from(list, len + 1);
+	}
+	return false;
 }
 
 /*

@@ -25,6 +25,8 @@
 #define DOUBTS_MAX 16
 #define FORK_BUDGET_NS 5000000ull
 #define SEAL_BUDGET_NS 60000000000ull
+/* Longer than a fork takes, whatever the size of the process. */
+#define FORK_LEASE_NS 10000000000ull
 #define RETIRE_BUDGET_NS 100000000ull
 /* The resolver's plug-ins want some of it. */
 #define STACK_BYTES (512u << 10)
@@ -82,9 +84,17 @@ static void join_gone(void)
 	sw_shelter_leave(&shelter);
 }
 
+/* A lease, not a count: a handler may jump out of whatever forks. */
+static bool forking(void)
+{
+	uint64_t end = atomic_load(&sw_shared.fork_end_ns);
+
+	return end && sw_clock_ns(CLOCK_MONOTONIC) < end;
+}
+
 static void start_sheltered(void)
 {
-	if (atomic_load(&sw_shared.forks) || !take_start())
+	if (forking() || !take_start())
 		return;
 	if (!sw_shared.registered)
 		sw_shared.registered = atexit(at_exit) == 0;
@@ -317,7 +327,7 @@ static void reporter_fork_prepare(enum sw_forking how)
 	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) +
 		       (how == SW_FORKING_SEAL ? SEAL_BUDGET_NS : FORK_BUDGET_NS);
 
-	atomic_fetch_add(&sw_shared.forks, 1);
+	atomic_store(&sw_shared.fork_end_ns, end + FORK_LEASE_NS);
 	if (atomic_load(&sw_shared.state) == THREAD_NONE)
 		return;
 	if (!may_stay(how))
@@ -331,7 +341,7 @@ static void reporter_fork_prepare(enum sw_forking how)
  */
 static void reporter_fork_parent(void)
 {
-	atomic_fetch_sub(&sw_shared.forks, 1);
+	atomic_store(&sw_shared.fork_end_ns, 0);
 	join_gone();
 	if (!atomic_load(&sw_shared.leave))
 		return;

@@ -6,6 +6,7 @@
 
 #include "preload/fds.h"
 #include "preload/sys.h"
+#include "reporter/reporter.h"
 
 static const char *const level_names[] = {"debug", "info", "warning", "error", "critical"};
 
@@ -51,6 +52,16 @@ static void say_line(const char *line, size_t len)
 		sw_sys(write, fd, line, len);
 	if (fd >= 0 && fd != STDERR_FILENO)
 		sw_sys(close, fd);
+}
+
+const char *sw_say_error(long error)
+{
+	const char *text;
+
+	sw_reporter_delicate(true);
+	text = strerror((int)-error);
+	sw_reporter_delicate(false);
+	return text;
 }
 
 static bool wanted(enum sw_level level)

@@ -6,4 +6,7 @@
 
 #include "preload/config.h"
 
+/* What -errno means; in the program's language, for which libc takes a lock. */
+const char *sw_say_error(long error);
+
 __attribute__((format(printf, 2, 3))) void sw_say(enum sw_level level, const char *format, ...);

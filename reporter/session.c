@@ -528,10 +528,16 @@ uint64_t sw_session_expire(struct sw_session *s, uint64_t now_ns)
 	return next;
 }
 
+/* Newest first: what comes back is put before what waits, and the oldest shall be the first. */
 void sw_session_abort(struct sw_session *s)
 {
-	for (unsigned i = 0; i < SW_SESSION_CALLS; i++) {
-		if (s->call[i].stream)
-			end_cut(s, &s->call[i], true);
+	while (s->calls) {
+		struct sw_call *newest = s->call;
+
+		for (unsigned i = 1; i < SW_SESSION_CALLS; i++) {
+			if (s->call[i].stream > newest->stream)
+				newest = &s->call[i];
+		}
+		end_cut(s, newest, true);
 	}
 }

@@ -7,6 +7,7 @@
  */
 #include "reporter/thread.h"
 
+#include <sched.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -324,11 +325,26 @@ static void run(struct sw_agent *a)
 	}
 }
 
+/* The thread that made the first record may be real-time, or bound to a core: ours is neither. */
+static void be_ordinary(void)
+{
+	struct sched_param none = {0};
+	cpu_set_t cores;
+	long policy = sw_sys(sched_getscheduler, 0), self = sw_sys(getpid), size;
+
+	if (policy == SCHED_FIFO || policy == SCHED_RR)
+		sw_sys(sched_setscheduler, 0, SCHED_OTHER, &none);
+	size = sw_sys(sched_getaffinity, self, sizeof(cores), &cores); /* main's */
+	if (size > 0)
+		sw_sys(sched_setaffinity, 0, size, &cores);
+}
+
 void *sw_thread_main(void *arg)
 {
 	(void)arg;
 	sw_guest_mark_ours();
 	prctl(PR_SET_NAME, "swagent");
+	be_ordinary();
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
 	if (make_memory(&sw_agent) && make_descriptors(&sw_agent))
 		run(&sw_agent);

@@ -58,7 +58,7 @@ static int file_open(struct sw_agent *agent)
 		    O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0600);
 	if (fd < 0) {
 		sw_say(SW_LEVEL_WARNING, "cannot write %s: %s; nothing is recorded", path,
-		       fd == -ELOOP ? "it is a symbolic link" : strerror((int)-fd));
+		       fd == -ELOOP ? "it is a symbolic link" : sw_say_error(fd));
 		return (int)fd;
 	}
 	file = sw_fd_adopt((int)fd);
@@ -100,7 +100,7 @@ static enum sw_sent file_send(struct sw_agent *agent, struct sw_batch *batch)
 		take_back(start.st_size, done);
 	if (!said)
 		sw_say(SW_LEVEL_WARNING, "cannot write to the file: %s; records are dropped",
-		       strerror((int)-wrote));
+		       sw_say_error(wrote));
 	said = true;
 	return SW_SENT_NEVER;
 }

@@ -50,6 +50,7 @@ static struct {
 	uint64_t backoff_ns, retry_ns;
 	uint64_t cookie; /* SO_COOKIE, in a shared table */
 	_Atomic bool was_moved;
+	uint64_t stuck_ns;    /* since when it takes no calls; 0: it does */
 	uint64_t resolved_ns; /* when the addresses were */
 	uint64_t heard_ns;    /* last byte from the other side */
 	bool useful;	      /* this connection has brought an answer */
@@ -280,12 +281,17 @@ static void dial(void)
 	error = resolve();
 	grpc.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC); /* the resolver may have waited */
 	if (error) {
-		unreachable(gai_strerror(error));
+		const char *why;
+
+		sw_reporter_delicate(true);
+		why = gai_strerror(error);
+		sw_reporter_delicate(false);
+		unreachable(why);
 		return;
 	}
 	failed = try_from(0);
 	if (failed)
-		unreachable(strerror((int)-failed));
+		unreachable(sw_say_error(failed));
 }
 
 /* The attempt under way failed: the next address, or back off. */
@@ -294,7 +300,7 @@ static void try_next(long error)
 	close_descriptor();
 	grpc.state = STATE_DOWN;
 	if (try_from(grpc.at + 1))
-		unreachable(strerror((int)-error));
+		unreachable(sw_say_error(error));
 }
 
 static void attempt_ended(void)
@@ -447,7 +453,7 @@ static void write_out(void)
 		if (wrote == -EAGAIN || wrote == -EINTR)
 			break;
 		if (wrote < 0) {
-			lost(strerror((int)-wrote));
+			lost(sw_say_error(wrote));
 			return;
 		}
 		sw_session_wrote(s, (size_t)wrote);
@@ -466,7 +472,7 @@ static void read_in(void)
 		if (got == -EAGAIN || got == -EINTR)
 			return;
 		if (got <= 0) {
-			lost(got ? strerror((int)-got) : "it was closed");
+			lost(got ? sw_say_error(got) : "it was closed");
 			return;
 		}
 		grpc.heard_ns = grpc.agent->now_ns;
@@ -554,6 +560,20 @@ static uint64_t expire(struct sw_agent *agent)
 	return next;
 }
 
+/* It allows no streams, and no call of ours is left to end: it will not get better by waiting. */
+static void give_up_stuck(struct sw_agent *agent)
+{
+	bool stuck = grpc.state == STATE_UP && agent->queue.first && !grpc.session->calls &&
+		     !sw_session_room(grpc.session);
+
+	if (!stuck)
+		grpc.stuck_ns = 0;
+	else if (!grpc.stuck_ns)
+		grpc.stuck_ns = agent->now_ns;
+	else if (agent->now_ns - grpc.stuck_ns >= CALL_NS)
+		lost("it takes no calls");
+}
+
 static void grpc_tick(struct sw_agent *agent)
 {
 	agent->due_ns = 0;
@@ -567,6 +587,7 @@ static void grpc_tick(struct sw_agent *agent)
 		if (grpc.state == STATE_UP && grpc.session->going && !grpc.session->calls)
 			lost("it said goodbye");
 	}
+	give_up_stuck(agent);
 	if (grpc.state == STATE_CONNECTING && agent->now_ns >= grpc.connect_end_ns)
 		try_next(-ETIMEDOUT);
 	if (grpc.state == STATE_CONNECTING)

@@ -33,7 +33,6 @@ ALLOWED = {
     "strcmp": (None, PURE),
     "strncmp": (None, PURE),
     "strnlen": (None, PURE),
-    "strstr": (None, PURE),
     "__memcpy_chk": (None, FORTIFIED),
     "__memmove_chk": (None, FORTIFIED),
     "__memset_chk": (None, FORTIFIED),
