@@ -3,15 +3,19 @@
 
 static const char alphabet[64] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
+/* One more than what a character stands for; 0: it is none of the alphabet. */
+static const uint8_t values[256] = {
+	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,
+	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  0,	0,  63,
+	0,  0,	0,  64, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 0,  0,	0,  0,	0,  0,	0,  1,
+	2,  3,	4,  5,	6,  7,	8,  9,	10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23,
+	24, 25, 26, 0,	0,  0,	0,  0,	0,  27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39,
+	40, 41, 42, 43, 44, 45, 46, 47, 48, 49, 50, 51, 52, 0,	0,  0,	0,  0,
+};
+
 static int value_of(uint8_t c)
 {
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
+	return values[c] - 1;
 }
 
 static bool is_base64(struct sw_bytes text)
@@ -91,26 +95,40 @@ void sw_write_base64(struct sw_writer *w, struct sw_bytes in)
 	}
 }
 
+/* Three bytes of four characters; false: one is none of the alphabet. */
+static bool read_quad(const uint8_t *at, uint8_t ret_bytes[3])
+{
+	int a = value_of(at[0]), b = value_of(at[1]), c = value_of(at[2]), d = value_of(at[3]);
+	uint32_t bits = (uint32_t)a << 18 | (uint32_t)b << 12 | (uint32_t)c << 6 | (uint32_t)d;
+
+	ret_bytes[0] = (uint8_t)(bits >> 16);
+	ret_bytes[1] = (uint8_t)(bits >> 8);
+	ret_bytes[2] = (uint8_t)bits;
+	return (a | b | c | d) >= 0;
+}
+
+/* The end: up to three characters, of which the bits of a byte that is not whole are forgotten. */
+static bool read_rest(struct sw_bytes text, struct sw_writer *ret_bytes)
+{
+	uint8_t quad[4] = {'A', 'A', 'A', 'A'}, bytes[3];
+
+	memcpy(quad, text.at, text.len);
+	if (!read_quad(quad, bytes))
+		return false;
+	sw_write(ret_bytes, sw_bytes(bytes, text.len * 6 / 8));
+	return true;
+}
+
 bool sw_read_base64(struct sw_bytes text, struct sw_writer *ret_bytes)
 {
-	uint32_t bits = 0;
-	int have = 0;
+	uint8_t bytes[3];
 
 	while (text.len && text.at[text.len - 1] == '=')
 		text.len--;
-	for (size_t i = 0; i < text.len; i++) {
-		int v = value_of(text.at[i]);
-		uint8_t byte;
-
-		if (v < 0)
+	for (; text.len >= 4; text = sw_bytes_from(text, 4)) {
+		if (!read_quad(text.at, bytes))
 			return false;
-		bits = bits << 6 | (uint32_t)v;
-		have += 6;
-		if (have < 8)
-			continue;
-		have -= 8;
-		byte = (uint8_t)(bits >> have);
-		sw_write(ret_bytes, sw_bytes(&byte, 1));
+		sw_write(ret_bytes, sw_bytes(bytes, sizeof(bytes)));
 	}
-	return true;
+	return text.len == 0 || read_rest(text, ret_bytes);
 }
