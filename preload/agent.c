@@ -10,6 +10,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <sys/auxv.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "preload/check.h"
@@ -31,6 +32,7 @@ static const struct sw_module *const modules[] = {
 #undef SW_MODULE
 };
 
+#define ROOM_LEAST (512ull << 20)
 #define START_YIELDS 1000
 #define MODULES ((int)SW_COUNT_OF(modules))
 
@@ -43,37 +45,71 @@ const char *swagent_version(void)
 	return SW_VERSION;
 }
 
-static bool start_each(void)
+/* Pages that are mapped, the first number of the file; 0: unknown. */
+static uint64_t mapped_pages(void)
 {
-	for (int i = 0; i < MODULES; i++) {
-		if (modules[i]->start && !modules[i]->start()) {
-			atomic_store(&sw_armed, false); /* memory refused: stand down */
-			return false;
-		}
-	}
-	atomic_store(&started, 2);
-	return true;
+	char text[32] = {0};
+	long fd = sw_sys(openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
+	uint64_t pages = 0;
+
+	if (fd < 0)
+		return 0;
+	sw_sys(read, fd, text, sizeof(text) - 1);
+	sw_sys(close, fd);
+	for (const char *at = text; *at >= '0' && *at <= '9'; at++)
+		pages = pages * 10 + (uint64_t)(*at - '0');
+	return pages;
 }
 
+/*
+ * A program that limits its address space wants it for itself. We map some 20 MiB, and libc
+ * reserves 64 and more for the memory of our thread; within a multiple of that we stand down.
+ */
+static bool is_room(void)
+{
+	struct rlimit limit = {RLIM_INFINITY, RLIM_INFINITY};
+	uint64_t used;
+
+	sw_sys(prlimit64, 0, RLIMIT_AS, NULL, &limit);
+	if (limit.rlim_cur == RLIM_INFINITY)
+		return true;
+	used = mapped_pages() * SW_PAGE;
+	return used && limit.rlim_cur > used && limit.rlim_cur - used >= ROOM_LEAST;
+}
+
+static bool start_each(void)
+{
+	bool ok = is_room();
+
+	for (int i = 0; ok && i < MODULES; i++)
+		ok = !modules[i]->start || modules[i]->start();
+	if (ok)
+		atomic_store(&started, 2);
+	else
+		atomic_store(&sw_armed, false); /* memory refused: stand down */
+	return ok;
+}
+
+/* What begins is finished: a jump out of it would leave it for ever half done. */
 static bool start_all(void)
 {
 	struct sw_shelter shelter;
-	bool all;
+	int none = 0;
+	bool all = false;
 
 	sw_shelter_enter(&shelter);
-	all = start_each();
+	if (atomic_compare_exchange_strong(&started, &none, 1))
+		all = start_each();
 	sw_shelter_leave(&shelter);
 	return all;
 }
 
 bool sw_modules_start(void)
 {
-	int none = 0;
-
 	if (SW_LIKELY(atomic_load_explicit(&started, memory_order_acquire) == 2))
 		return true;
-	if (atomic_compare_exchange_strong(&started, &none, 1))
-		return start_all();
+	if (atomic_load(&started) == 0 && start_all())
+		return true;
 	/* Another thread is mapping a few pools: some microseconds. Bounded all the same. */
 	for (int i = 0; i < START_YIELDS && atomic_load(&started) == 1; i++)
 		sw_sys(sched_yield);
