@@ -62,7 +62,7 @@ static unsigned full_at(const struct sw_queue *queue, enum sw_batch_kind kind)
 {
 	unsigned messages = sw_kinds[kind].messages;
 
-	return queue->first && messages > 1 ? messages * SW_BATCH_GROWTH : messages;
+	return queue->crowded && messages > 1 ? messages * SW_BATCH_GROWTH : messages;
 }
 
 void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch)

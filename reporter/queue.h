@@ -46,6 +46,7 @@ struct sw_queue {
 	unsigned messages[SW_BATCH_KINDS]; /* in all batches, underway or not */
 	unsigned flying[SW_BATCH_KINDS];   /* of these, underway */
 	unsigned underway;		   /* batches that a transport keeps */
+	bool crowded; /* when the transport was last offered something it did not take all */
 };
 
 /* The batch that one more message of this kind goes into. NULL: no memory. */
@@ -55,8 +56,8 @@ struct sw_batch *sw_queue_fill(struct sw_queue *queue, enum sw_batch_kind kind);
 void sw_queue_left(struct sw_queue *queue, const struct sw_batch *batch);
 void sw_queue_landed(struct sw_queue *queue, const struct sw_batch *batch);
 
-/* One message was appended to it. A full batch stops being filled and waits. While others wait
- * already, batches of many messages grow further: the transport has no room for more of them. */
+/* One message was appended to it. A full batch stops being filled and waits. While the queue is
+ * crowded, batches of many messages grow further: the transport has no room for more of them. */
 void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch);
 
 /* What is being filled of this kind waits from now on, if there is anything. */

@@ -125,6 +125,7 @@ void sw_reporter_offer(struct sw_agent *a)
 
 	while (!held_back(a) && (batch = sw_queue_take(&a->queue)) && offer(a, batch))
 		;
+	a->queue.crowded = a->queue.first != NULL;
 	if (a->transport_open && a->transport->tick)
 		a->transport->tick(a);
 }

@@ -37,7 +37,9 @@ Test(queue, batches_grow_while_others_wait)
 	unsigned full = sw_kinds[SW_BATCH_SEGMENT].messages;
 	struct sw_batch *first;
 
-	add(SW_BATCH_SEGMENT, full + full * SW_BATCH_GROWTH + 1);
+	add(SW_BATCH_SEGMENT, full);
+	queue.crowded = true;
+	add(SW_BATCH_SEGMENT, full * SW_BATCH_GROWTH + 1);
 	first = sw_queue_take(&queue);
 	cr_assert_eq(first->count, full);
 	sw_queue_left(&queue, first);
