@@ -4,14 +4,23 @@
 #include "preload/module.h"
 #include "preload/sys.h"
 
+#define CACHE_LINE 64ul
 #define HEAD_BYTES 65536
 /* 64 heads in pieces at once: a slow or hostile peer cannot make us hold more than 4 MiB. */
 #define HEADS_MAX 64
 
 struct sw_pool sw_pool_heads;
 
+/* An odd number of cache lines: items at distances of a power of two would all want the same few
+ * sets of the cache, and take them from the program. */
+static size_t spread(size_t item_size)
+{
+	return ((item_size + CACHE_LINE - 1) / CACHE_LINE | 1) * CACHE_LINE;
+}
+
 bool sw_pool_map(struct sw_pool *pool, size_t item_size, uint32_t limit)
 {
+	item_size = spread(item_size);
 	pool->item_size = item_size;
 	pool->limit = limit;
 	pool->items = sw_sys_map(item_size * limit);
