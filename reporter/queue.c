@@ -121,15 +121,6 @@ void sw_queue_done(struct sw_queue *queue, struct sw_batch *batch)
 	queue->spares++;
 }
 
-bool sw_queue_empty(const struct sw_queue *queue)
-{
-	for (int kind = 0; kind < SW_BATCH_KINDS; kind++) {
-		if (queue->messages[kind])
-			return false;
-	}
-	return true;
-}
-
 static void free_list(struct sw_batch *batch)
 {
 	while (batch) {

@@ -70,7 +70,4 @@ void sw_queue_return(struct sw_queue *queue, struct sw_batch *batch);
 /* Forgets one whose messages were delivered or lost. */
 void sw_queue_done(struct sw_queue *queue, struct sw_batch *batch);
 
-/* Has everything been handed over? */
-bool sw_queue_empty(const struct sw_queue *queue);
-
 void sw_queue_free(struct sw_queue *queue);

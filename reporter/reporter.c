@@ -10,7 +10,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
-#include <sys/stat.h>
 
 #include "preload/config.h"
 #include "preload/fds.h"
@@ -284,10 +283,7 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 /* This thread and ours, no other. Unknown (no /proc): yes. */
 static bool lonely(void)
 {
-	struct stat tasks;
-
-	return sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0) != 0 ||
-	       tasks.st_nlink <= 2 + 2; /* ".", "..", this, ours */
+	return sw_thread_tasks() <= 2;
 }
 
 /*

@@ -84,11 +84,13 @@ static bool flushing(const struct sw_agent *a)
  * he gives up: the counters are worth most then. */
 static void answer_flush(struct sw_agent *a)
 {
-	bool late =
-		sw_clock_ns(CLOCK_MONOTONIC) + SW_LATE_NS >= atomic_load(&sw_shared.flush_end_ns);
-	bool settled = sw_reporter_settled(a);
+	bool settled;
 
-	if (!flushing(a) || !(settled || late))
+	if (!flushing(a))
+		return;
+	settled = sw_reporter_settled(a);
+	if (!settled &&
+	    sw_clock_ns(CLOCK_MONOTONIC) + SW_LATE_NS < atomic_load(&sw_shared.flush_end_ns))
 		return;
 	atomic_store(&sw_shared.in_vain, !settled);
 	say_counters(a);
@@ -258,17 +260,23 @@ static void say_findings(void)
 	}
 }
 
+long sw_thread_tasks(void)
+{
+	struct stat tasks;
+	long error = sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0);
+
+	return error ? error : (long)tasks.st_nlink - 2; /* "." and ".." */
+}
+
 /*
  * The main thread has ended by pthread_exit, and libc ends the process with its last thread. That
  * must be one of the program's: when only we are left beside the dead main thread, we go.
  */
 static bool alone(void)
 {
-	struct stat tasks;
+	long tasks = atomic_load(&sw_process_main_left) ? sw_thread_tasks() : -1;
 
-	return atomic_load(&sw_process_main_left) &&
-	       sw_sys(newfstatat, AT_FDCWD, "/proc/self/task", &tasks, 0) == 0 &&
-	       tasks.st_nlink <= 2 + 2; /* ".", "..", main's remains, ours */
+	return tasks >= 0 && tasks <= 2; /* main's remains, ours */
 }
 
 /* A last turn, and time for the answers. */

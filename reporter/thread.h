@@ -49,6 +49,9 @@ extern struct sw_agent sw_agent;
 /* The whole life of our thread. */
 void *sw_thread_main(void *none);
 
+/* Threads of this process, ended ones that are not reaped included; -errno: unknown (no /proc). */
+long sw_thread_tasks(void);
+
 /* Is this process at its end for such a reason? (enum sw_leaving) */
 bool sw_thread_is_end(uint32_t why);
 

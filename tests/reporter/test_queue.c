@@ -15,6 +15,15 @@ static void add(enum sw_batch_kind kind, unsigned count)
 	}
 }
 
+static bool empty(void)
+{
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++) {
+		if (queue.messages[kind])
+			return false;
+	}
+	return true;
+}
+
 static void teardown(void)
 {
 	sw_queue_free(&queue);
@@ -86,7 +95,7 @@ Test(queue, the_oldest_comes_first_and_a_returned_one_before_it)
 	one = sw_queue_take(&queue);
 	cr_assert_not_null(one);
 	sw_queue_done(&queue, one);
-	cr_assert(sw_queue_empty(&queue));
+	cr_assert(empty());
 }
 
 Test(queue, nothing_to_close_is_no_batch)

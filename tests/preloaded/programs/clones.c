@@ -5,55 +5,38 @@
  * request).
  */
 #define _GNU_SOURCE
-#include <arpa/inet.h>
 #include <linux/sched.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <unistd.h>
+
+#include "ask.h"
 
 int clone(int (*fn)(void *), void *stack, int flags, void *arg, ...);
 
-static int port;
 static char stack[256 << 10];
 
 static int open_connection(void)
 {
-	struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons((uint16_t)port)};
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	int fd = ask_open();
 
-	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-	if (connect(fd, (struct sockaddr *)&address, sizeof(address)))
+	if (fd < 0)
 		exit(1);
 	return fd;
 }
 
-static void ask(int fd, const char *path)
+static void must_ask(int fd, const char *path)
 {
-	char text[4096];
-	int len = snprintf(text, sizeof(text), "GET %s HTTP/1.1\r\nHost: h\r\n\r\n", path);
-	ssize_t got = 0, n;
-
-	if (write(fd, text, (size_t)len) != len)
+	if (ask_on(fd, path))
 		_exit(2);
-	memset(text, 0, sizeof(text));
-	while (!strstr(text, "bytes\n")) {
-		n = read(fd, text + got, sizeof(text) - 1 - (size_t)got);
-		if (n <= 0)
-			_exit(3);
-		got += n;
-	}
 }
 
 static int child(void *arg)
 {
 	(void)arg;
-	ask(open_connection(), "/child");
+	must_ask(open_connection(), "child");
 	return 0;
 }
 
@@ -90,13 +73,13 @@ int main(int argc, char **argv)
 	pid_t pid;
 
 	(void)argc;
-	port = atoi(argv[1]);
+	ask_port = atoi(argv[1]);
 	fd = open_connection();
-	ask(fd, "/first");
+	must_ask(fd, "first");
 	pid = make(argv[2], &fd);
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
 		return 4;
-	ask(fd, "/last");
+	must_ask(fd, "last");
 	puts("done");
 	return 0;
 }
