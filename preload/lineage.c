@@ -13,6 +13,7 @@
  * as it is, and the new image takes itself for an instance. */
 #define SLOTS 16
 #define ENTRIES_MAX 1022
+#define TRIED_AT_ONCE 16
 
 static char inherited[SW_LINEAGE_MAX];
 static char told[NAME_LEN + SW_LINEAGE_MAX];
@@ -98,6 +99,24 @@ static bool brings_us(const char *entry)
 	return false;
 }
 
+/* A byte of each entry, some entries to a call. */
+static bool are_readable(char *const *list, size_t count)
+{
+	struct iovec there[TRIED_AT_ONCE], here;
+	char first[TRIED_AT_ONCE];
+	long self = sw_sys(getpid);
+
+	for (size_t at = 0; at < count; at += here.iov_len) {
+		here = (struct iovec){first, SW_MIN(count - at, TRIED_AT_ONCE)};
+		for (size_t i = 0; i < here.iov_len; i++)
+			there[i] = (struct iovec){list[at + i], 1};
+		if (sw_sys(process_vm_readv, self, &here, 1, there, here.iov_len, 0) !=
+		    (long)here.iov_len)
+			return false;
+	}
+	return true;
+}
+
 /*
  * Copies an environment that the kernel has not read yet: the list in pieces that end with a page,
  * and a byte of each entry, so that a wild pointer is the kernel's to refuse. Its number of
@@ -113,12 +132,8 @@ static size_t copy(char *const *environment, char **list, size_t room)
 		if (!sw_sys_peek(list + count, environment + count, more * sizeof(*list)))
 			return 0;
 		for (size_t end = count + more; count < end; count++) {
-			char first;
-
 			if (!list[count])
-				return count;
-			if (!sw_sys_peek(&first, list[count], 1))
-				return 0;
+				return are_readable(list, count) ? count : 0;
 		}
 	}
 	return 0;
