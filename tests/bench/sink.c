@@ -27,6 +27,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "serve.h"
+
 #define WINDOW (1 << 20) /* what SkyWalking's collector (grpc-java) grants */
 #define IN_BYTES (256 << 10)
 #define OUT_BYTES (64 << 10)
@@ -80,15 +82,6 @@ static nghttp2_session_callbacks *callbacks;
 static nghttp2_option *settings;
 static uint8_t in[IN_BYTES];
 static volatile sig_atomic_t asked_to_end;
-
-static long must(long result, const char *what)
-{
-	if (result < 0) {
-		fprintf(stderr, "sink: %s: %s\n", what, strerror(errno));
-		exit(1);
-	}
-	return result;
-}
 
 static int64_t now_ms(void)
 {
@@ -395,33 +388,6 @@ static void end(int number)
 	asked_to_end = 1;
 }
 
-static int listen_on(int port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_port = htons((uint16_t)port),
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int on = 1;
-	int fd =
-		(int)must(socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), "socket");
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	must(bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
-	must(listen(fd, 128), "listen");
-	return fd;
-}
-
-static void open_counts(const char *path)
-{
-	int fd = (int)must(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), path);
-
-	must(ftruncate(fd, sizeof(*counts)), path);
-	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (counts == MAP_FAILED)
-		must(-1, "mmap");
-	close(fd);
-	memset(counts, 0, sizeof(*counts));
-}
-
 static void print_counts(void)
 {
 	printf("{\"segments\": %" PRIu64 ", \"segment_bytes\": %" PRIu64
@@ -461,10 +427,11 @@ int main(int argc, char **argv)
 	}
 	delay_ms = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
 	prepare_signals(&asleep);
-	open_counts(argv[2]);
+	counts = map_counts(argv[2], sizeof(*counts));
+	memset(counts, 0, sizeof(*counts));
 	prepare_nghttp2();
 	poller = (int)must(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-	listener = listen_on((int)strtol(argv[1], NULL, 10));
+	listener = listen_on((int)strtol(argv[1], NULL, 10), SOCK_NONBLOCK);
 	watch(EPOLL_CTL_ADD, listener, EPOLLIN, NULL);
 	while (!asked_to_end) {
 		int n = epoll_pwait(poller, events, EVENTS, answer_due(), &asleep);

@@ -21,6 +21,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "serve.h"
+
 #define HEAD_MAX 16384
 #define EVENTS 64
 
@@ -40,15 +42,6 @@ struct connection {
 };
 
 static int poller;
-
-static long must(long result, const char *what)
-{
-	if (result < 0) {
-		fprintf(stderr, "stock: %s: %s\n", what, strerror(errno));
-		exit(1);
-	}
-	return result;
-}
 
 static const char *header(const char *head, const char *name)
 {
@@ -160,30 +153,6 @@ static void accept_one(int listener)
 	watch(fd, c);
 }
 
-static int listen_on(int port)
-{
-	struct sockaddr_in address = {.sin_family = AF_INET,
-				      .sin_port = htons((uint16_t)port),
-				      .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-	int on = 1, fd = (int)must(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
-
-	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	must(bind(fd, (struct sockaddr *)&address, sizeof(address)), "bind");
-	must(listen(fd, 128), "listen");
-	return fd;
-}
-
-static void open_counts(const char *path)
-{
-	int fd = (int)must(open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600), path);
-
-	must(ftruncate(fd, sizeof(*counts)), path);
-	counts = mmap(NULL, sizeof(*counts), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	if (counts == MAP_FAILED)
-		must(-1, "mmap");
-	close(fd);
-}
-
 int main(int argc, char **argv)
 {
 	struct epoll_event events[EVENTS];
@@ -193,9 +162,9 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: stock PORT COUNTS\n");
 		return 2;
 	}
-	open_counts(argv[2]);
+	counts = map_counts(argv[2], sizeof(*counts));
 	poller = (int)must(epoll_create1(EPOLL_CLOEXEC), "epoll_create1");
-	listener = listen_on((int)strtol(argv[1], NULL, 10));
+	listener = listen_on((int)strtol(argv[1], NULL, 10), 0);
 	watch(listener, NULL);
 	for (;;) {
 		int n = epoll_wait(poller, events, EVENTS, -1);
