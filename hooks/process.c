@@ -47,7 +47,7 @@ pid_t sw_plain_fork(void)
 
 pid_t sw_plain__Fork(void)
 {
-	return forked(sw_real._Fork, SW_FORKING_ALONE);
+	return forked(sw_real._Fork, SW_FORKING_BARE);
 }
 
 /* libc forks inside and ends the parent there, both past our hooks; the child is recognised by its
@@ -60,7 +60,7 @@ int sw_plain_daemon(int nochdir, int noclose)
 	if (sw_guest_hidden())
 		return sw_real.daemon(nochdir, noclose);
 	sw_leaving_exec();
-	prepared = sw_modules_fork_prepare(SW_FORKING_ALONE);
+	prepared = sw_modules_fork_prepare(SW_FORKING_BARE);
 	result = sw_real.daemon(nochdir, noclose);
 	fork_over(prepared, !atomic_load(sw_process_mark));
 	return result;
@@ -101,7 +101,7 @@ bool sw_clone_forks(unsigned long flags)
 
 bool sw_clone_begin(void)
 {
-	return sw_modules_fork_prepare(SW_FORKING_ALONE);
+	return sw_modules_fork_prepare(SW_FORKING_BARE);
 }
 
 void sw_clone_end(bool prepared, bool child)
@@ -122,7 +122,7 @@ bool sw_seal_begin(void)
 	if (sw_guest_hidden())
 		return false;
 	sw_leaving_exec();
-	prepared = sw_modules_fork_prepare(SW_FORKING_SEAL);
+	prepared = sw_modules_fork_prepare(SW_FORKING_ALONE);
 	sw_stand_down(); /* before: with TSYNC it meets other threads in the midst of our hooks */
 	return prepared;
 }

@@ -19,8 +19,8 @@ enum sw_leaving {
 /* What is about to copy or move the process. */
 enum sw_forking {
 	SW_FORKING_COPY,  /* fork(3): libc brings its own locks over */
-	SW_FORKING_SEAL,  /* a filter that would kill us: waiting is better */
-	SW_FORKING_ALONE, /* whatever wants this thread to be the only one, or takes no care */
+	SW_FORKING_BARE,  /* whatever copies the process and takes no such care */
+	SW_FORKING_ALONE, /* what fails, or kills us, where a second thread is: waiting is better */
 };
 
 /* Every slot may be NULL. Nothing here may touch the program's errno (the walker saves it). */
@@ -36,7 +36,8 @@ struct sw_module {
 	void (*flush)(enum sw_leaving why, uint64_t budget_ns);
 	/* The main thread ends, other threads go on (pthread_exit). */
 	void (*main_left)(void);
-	/* Around fork() and the like on the thread that calls it. prepare may wait (bound 5 ms). */
+	/* Around fork() and the like on the thread that calls it. prepare may wait: 5 ms,
+	 * or until we have gone where a second thread would be noticed. */
 	void (*fork_prepare)(enum sw_forking how);
 	void (*fork_parent)(void);
 	/* In the child, also when prepare never ran (raw clone): only this thread exists. */

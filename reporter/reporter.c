@@ -23,7 +23,9 @@
 
 #define DOUBTS_MAX 16
 #define FORK_BUDGET_NS 5000000ull
-#define SEAL_BUDGET_NS 60000000000ull
+#define ALONE_BUDGET_NS 60000000000ull
+/* CPython only warns when it finds a second thread. */
+#define COUNTED_BUDGET_NS 500000000ull
 /* Longer than a fork takes, whatever the size of the process. */
 #define FORK_LEASE_NS 10000000000ull
 #define RETIRE_BUDGET_NS 100000000ull
@@ -140,6 +142,16 @@ static bool perhaps_in_handler(void)
 	return false;
 }
 
+/* A joined thread is counted among the process's until the kernel has done with it. */
+static void wait_unlisted(int tid, uint64_t end)
+{
+	long self = sw_sys(getpid);
+
+	while (tid && sw_sys(tgkill, self, tid, 0) == 0 &&
+	       sw_clock_ns(CLOCK_MONOTONIC) < end)
+		sw_sys(sched_yield);
+}
+
 /* Asks our thread to leave and waits until it has, or `end`. */
 static void make_leave(uint64_t end)
 {
@@ -156,6 +168,8 @@ static void make_leave(uint64_t end)
 			sw_loop_wake(&sw_agent.loop);
 	}
 	join_gone();
+	if (atomic_load(&sw_shared.state) == THREAD_NONE)
+		wait_unlisted(atomic_load(&sw_shared.tid), end);
 }
 
 /*
@@ -318,17 +332,27 @@ static void wait_delicate(uint64_t end)
 	}
 }
 
+/* How long our thread is waited for: a lookup in a dead name server is not worth a warning, but it
+ * is worth an error. */
+static uint64_t leave_budget(enum sw_forking how)
+{
+	bool looks_up = atomic_load(&sw_shared.delicate) & 1;
+
+	if (how == SW_FORKING_ALONE)
+		return ALONE_BUDGET_NS;
+	return how == SW_FORKING_COPY && !looks_up ? COUNTED_BUDGET_NS : FORK_BUDGET_NS;
+}
+
 static void reporter_fork_prepare(enum sw_forking how)
 {
-	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) +
-		       (how == SW_FORKING_SEAL ? SEAL_BUDGET_NS : FORK_BUDGET_NS);
+	uint64_t begin = sw_clock_ns(CLOCK_MONOTONIC), budget = leave_budget(how);
 
-	atomic_store(&sw_shared.fork_end_ns, end + FORK_LEASE_NS);
+	atomic_store(&sw_shared.fork_end_ns, begin + budget + FORK_LEASE_NS);
 	if (atomic_load(&sw_shared.state) == THREAD_NONE)
 		return;
 	if (!may_stay(how))
-		make_leave(end);
-	wait_delicate(end);
+		make_leave(begin + budget);
+	wait_delicate(begin + FORK_BUDGET_NS);
 }
 
 /*

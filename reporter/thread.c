@@ -351,6 +351,7 @@ void *sw_thread_main(void *arg)
 {
 	(void)arg;
 	sw_guest_mark_ours();
+	atomic_store(&sw_shared.tid, (int)sw_sys(gettid));
 	prctl(PR_SET_NAME, "swagent");
 	be_ordinary();
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);

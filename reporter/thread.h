@@ -38,6 +38,7 @@ extern struct sw_shared {
 	_Atomic uint32_t users;	       /* threads that have kicked us */
 	_Atomic uint64_t spent_ns;     /* by flushes in vain */
 	_Atomic uint32_t doubts;       /* starts put off because a handler seemed to run */
+	_Atomic int tid;	       /* of our last thread */
 	pthread_t thread;
 	bool registered; /* atexit */
 	bool complained;

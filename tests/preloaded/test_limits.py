@@ -320,6 +320,13 @@ def test_a_user_namespace(bench, origin, compiled):
     assert operations(bench, 4) == ["/before", "/last", "/one", "/two"]
 
 
+def test_alone_under_load(bench, origin, compiled):
+    """A thread that has been joined may still be counted, and a busy machine is no excuse (61)."""
+    result = compared(bench, origin, [compiled("limits"), origin.port, "alone"], 60)
+    assert b"failed = 0," in result.out
+    assert operations(bench, 60) == ["/turn"] * 60
+
+
 def test_entering_namespaces(bench, origin, compiled):
     """setns into a user and a mount namespace (23, 61)."""
     compared(bench, origin, [compiled("limits"), origin.port, "enter"], 4)

@@ -137,11 +137,14 @@ static void close_standard(void)
 	close(1);
 	close(2);
 	fd = ask_open();
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "descriptor %d: %d\n", fd, ask_on(fd, "as-0"));
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "descriptor %d: %d\n", fd,
+			ask_on(fd, "as-0"));
 	fd = ask_open();
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "descriptor %d: %d\n", fd, ask_on(fd, "as-1"));
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "descriptor %d: %d\n", fd,
+			ask_on(fd, "as-1"));
 	fd = ask_open();
-	len += snprintf(text + len, sizeof(text) - (size_t)len, "descriptor %d: %d\n", fd, ask_on(fd, "as-2"));
+	len += snprintf(text + len, sizeof(text) - (size_t)len, "descriptor %d: %d\n", fd,
+			ask_on(fd, "as-2"));
 	rest();
 	len += snprintf(text + len, sizeof(text) - (size_t)len, "again: %d\n", ask_on(fd, "as-2"));
 	write(out, text, (size_t)len);
@@ -260,6 +263,31 @@ static void user_namespace(void)
 	ASK("last");
 }
 
+/* While others keep every core busy. The flags change nothing and fail beside a second thread. */
+static void alone_under_load(void)
+{
+	pid_t busy[6];
+	int failed = 0;
+
+	for (int i = 0; i < 6; i++) {
+		if ((busy[i] = fork()) == 0) {
+			alarm(60);
+			for (;;)
+				continue;
+		}
+	}
+	for (int i = 0; i < 60; i++) {
+		ASK("turn");
+		usleep((useconds_t)i * 50);
+		failed += unshare(CLONE_THREAD | CLONE_SIGHAND | CLONE_VM) != 0;
+	}
+	SAY(failed);
+	for (int i = 0; i < 6; i++) {
+		kill(busy[i], SIGKILL);
+		waitpid(busy[i], NULL, 0);
+	}
+}
+
 static void enter(void)
 {
 	int mine = open("/proc/self/ns/user", O_RDONLY), mount, net;
@@ -327,11 +355,20 @@ int main(int argc, char **argv)
 		const char *name;
 		void (*run)(void);
 	} parts[] = {
-		{"just", just}, {"stream", stream}, {"close_all", close_all},
-		{"close_standard", close_standard}, {"nofile", nofile},
-		{"address_space", address_space}, {"file_size", file_size}, {"drop", drop},
-		{"no_threads", no_threads}, {"user_namespace", user_namespace}, {"enter", enter},
-		{"into", into}, {"daemon", become_daemon},
+		{"just", just},
+		{"stream", stream},
+		{"close_all", close_all},
+		{"close_standard", close_standard},
+		{"nofile", nofile},
+		{"address_space", address_space},
+		{"file_size", file_size},
+		{"drop", drop},
+		{"no_threads", no_threads},
+		{"user_namespace", user_namespace},
+		{"alone", alone_under_load},
+		{"enter", enter},
+		{"into", into},
+		{"daemon", become_daemon},
 	};
 
 	ask_port = atoi(argv[1]);
