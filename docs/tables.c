@@ -219,11 +219,13 @@ static const struct hook {
 	{#family, HOOK_PLAIN, #type, #name, #params, doc},
 #define SW_HOOK_MANUAL(family, type, name, params, doc)                                            \
 	{#family, HOOK_MANUAL, #type, #name, #params, doc},
+#define SW_HOOK_FOREIGN SW_HOOK_MANUAL
 #include "hooks/hooks.def"
 #undef SW_HOOK_FD
 #undef SW_HOOK
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
+#undef SW_HOOK_FOREIGN
 };
 
 static void print_hook(FILE *out, const struct hook *hook)

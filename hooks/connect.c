@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "hooks/flow.h"
+#include "hooks/python/python.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
 #include "preload/process.h"
@@ -23,6 +24,7 @@ int sw_hook_listen(struct sw_guest *g, int fd, int backlog)
 	if (result == 0) {
 		sw_flow_closed(g, fd);
 		atomic_store(&sw_process_listens, true);
+		sw_python_listens(g);
 	}
 	return result;
 }

@@ -11,6 +11,7 @@
 #include "hooks/context.h"
 
 #include "hooks/flow.h"
+#include "hooks/python/python.h"
 #include "preload/sys.h"
 
 static bool blocks(int fd)
@@ -20,9 +21,11 @@ static bool blocks(int fd)
 	return flags >= 0 && !(flags & O_NONBLOCK);
 }
 
-void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk)
+void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk, sw_ref entry)
 {
-	if (g->talk != talk && sw_flow_unanswered(g->talk))
+	g->lent_by = SW_LENT_NOT;
+	sw_python_serves(g, (struct sw_whom){talk, entry});
+	if (g->talk != talk && sw_flow_unanswered_by(g->talk, sw_guest_tid(g)))
 		g->mixed = true;
 	if (g->loop && !g->mixed && !blocks(fd))
 		g->mixed = true;
@@ -36,9 +39,37 @@ void sw_context_handed_over(void)
 	atomic_store_explicit(&handed_over, true, memory_order_relaxed);
 }
 
-sw_ref sw_context_request(struct sw_guest *g)
+/* What the thread itself has read, where that says something. */
+static sw_ref own_request(struct sw_guest *g)
 {
 	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed)
 		       ? 0
-		       : sw_flow_unanswered(g->talk);
+		       : sw_flow_unanswered_by(g->talk, sw_guest_tid(g));
+}
+
+struct sw_whom sw_context_whom(struct sw_guest *g)
+{
+	struct sw_whom whom;
+
+	if (sw_python_current(&whom) != SW_PYTHON_NOTHING) {
+		if (!whom.entry)
+			whom.entry = sw_flow_unanswered(whom.talk);
+		return whom;
+	}
+	if (g->lent_by != SW_LENT_NOT)
+		return g->lent;
+	return (struct sw_whom){g->talk, own_request(g)};
+}
+
+sw_ref sw_context_request(struct sw_guest *g)
+{
+	return sw_context_whom(g).entry;
+}
+
+void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by)
+{
+	if (own_request(g))
+		return;
+	g->lent = whom;
+	g->lent_by = whom.entry ? (uint8_t)by : SW_LENT_NOT;
 }

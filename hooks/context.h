@@ -1,20 +1,28 @@
 /*
  * Whose request is this thread working for? The one question behind every Exit.
  *
- * Today the answer is the thread's: the oldest unanswered request of the conversation that this
- * thread read last, and only where a thread serves one request at a time. A thread that interleaves
- * gets "none" rather than a guess. What is known of tasks and greenlets will be asked here first.
+ * Asked in this order: the context of CPython's that is current (hooks/python), which tells tasks
+ * and greenlets apart; what was lent to the thread, by an item of a queue or by who made it; the
+ * oldest unanswered request of the conversation that the thread read last, and only where a thread
+ * serves one request at a time. A thread that interleaves gets "none" rather than a guess.
  */
 #pragma once
 
 #include "preload/guard.h"
 
-/* The open Entry, or 0. */
+/* The Entry, or 0. It may have ended: trace.h knows for how long that still counts. */
 sw_ref sw_context_request(struct sw_guest *g);
+
+/* The same for what is handed on, with the conversation. {0, 0}: of none. */
+struct sw_whom sw_context_whom(struct sw_guest *g);
+
+/* This thread works for `whom` from now on; {0, 0}: for none that it was lent. While a request that
+ * it read itself is unanswered it works for that. */
+void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by);
 
 /* A request was answered by another thread than the one that read it: threads of this process hand
  * requests over, and what a thread read last says nothing of what it works for. */
 void sw_context_handed_over(void);
 
 /* This thread has read a request head from `fd` and now works for `talk`. */
-void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk);
+void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk, sw_ref entry);

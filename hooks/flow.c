@@ -12,6 +12,7 @@
 #include <sys/ioctl.h>
 
 #include "hooks/context.h"
+#include "hooks/python/python.h"
 #include "hooks/shy.h"
 #include "hooks/talk.h"
 #include "hooks/trace.h"
@@ -152,6 +153,33 @@ sw_ref sw_flow_unanswered(sw_ref ref)
 	return oldest;
 }
 
+void sw_flow_writes(int fd, sw_ref entry)
+{
+	struct sw_talk *talk = talk_at(sw_fd_entry(fd));
+
+	if (talk && talk->role == SW_ROLE_CLIENT)
+		atomic_store(&talk->writes, entry);
+}
+
+sw_ref sw_talk_request(struct sw_guest *g, struct sw_talk *talk)
+{
+	sw_ref noted = atomic_exchange(&talk->writes, 0);
+
+	return noted ? noted : sw_context_request(g);
+}
+
+sw_ref sw_flow_unanswered_by(sw_ref ref, int tid)
+{
+	struct sw_talk *talk;
+
+	if (!(uint32_t)ref)
+		return 0;
+	talk = sw_pool_item(&talks, (uint32_t)ref - 1);
+	return atomic_load_explicit(&talk->reader, memory_order_relaxed) == tid
+		       ? sw_flow_unanswered(ref)
+		       : 0;
+}
+
 /* ---- open spans of a talk ---- */
 
 static void show_oldest(struct sw_talk *talk)
@@ -251,7 +279,7 @@ static sw_ref begin_unprepared(struct flow_sink *s, const struct sw_request *req
 		sw_count(INJECT_FOREIGN);
 		return 0;
 	}
-	return sw_trace_exit(s->g, sw_context_request(s->g), &begin, &suppressed);
+	return sw_trace_exit(s->g, sw_talk_request(s->g, s->talk), &begin, &suppressed);
 }
 
 static sw_ref begin_exit(struct flow_sink *s, const struct sw_request *request)
@@ -280,7 +308,7 @@ static void on_request(struct sw_sink *sink, const struct sw_request *request)
 	open_push(s->talk, span, bears);
 	s->talk->reader = sw_guest_tid(s->g);
 	if (serves)
-		sw_context_serves(s->g, s->fd, talk_ref(s->talk));
+		sw_context_serves(s->g, s->fd, talk_ref(s->talk), span);
 }
 
 static void on_request_end(struct sw_sink *sink)
@@ -642,7 +670,12 @@ static void begin_talk(struct sw_guest *g, int fd, enum sw_role role)
 
 void sw_flow_accepted(struct sw_guest *g, int fd)
 {
+	struct sw_talk *talk;
+
 	begin_talk(g, fd, SW_ROLE_SERVER);
+	talk = talk_at(sw_fd_entry(fd));
+	if (talk)
+		sw_python_serves(g, (struct sw_whom){talk_ref(talk), 0});
 	if (!atomic_load_explicit(&sw_process_serves, memory_order_relaxed)) {
 		atomic_store(&sw_process_serves, true);
 		g->kick = true;

@@ -40,5 +40,10 @@ void sw_flow_ended(struct sw_guest *g, int fd, enum sw_direction direction);
 /* Something passed that could not be looked at. Any moment, also where no guest can be had. */
 void sw_flow_blind(int fd);
 
+/* The program has something to send on `fd`, perhaps later, for this Entry (0: for none). */
+void sw_flow_writes(int fd, sw_ref entry);
+
 /* The oldest unanswered request of a conversation in which we serve, or 0. */
 sw_ref sw_flow_unanswered(sw_ref talk);
+/* ... if the thread `tid` read the conversation's last request. */
+sw_ref sw_flow_unanswered_by(sw_ref talk, int tid);

@@ -308,7 +308,7 @@ static bool wanted(struct sw_guest *g, int fd, struct sw_talk *talk, const struc
 	/* a lone sw8-correlation is another agent's too: ours would be the second one */
 	injects = answer == SW_CARRY_TAKEN || look->seam.had_count
 			  ? decide_carried(g, fd, talk, look)
-			  : decide(g, fd, talk, look, sw_context_request(g));
+			  : decide(g, fd, talk, look, sw_talk_request(g, talk));
 	if (!injects && !talk->skip_exit)
 		sw_count(INJECT_SKIPPED);
 	return injects;

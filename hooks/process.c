@@ -10,6 +10,8 @@
 #include <sched.h>
 #include <signal.h>
 
+#include "hooks/context.h"
+#include "hooks/python/python.h"
 #include "preload/arena.h"
 #include "preload/exports.h"
 #include "preload/lineage.h"
@@ -288,46 +290,65 @@ int sw_plain_pthread_kill(pthread_t thread, int signal)
 
 /* ---- threads ---- */
 
-/* What a thread of ours gives to one that it makes. A pool, because nothing may allocate here. */
+/* What a thread gives to one that it makes. A pool, because nothing may allocate here; when it is
+ * empty the new thread works for nobody. */
 struct birth {
 	void *(*start)(void *arg);
 	void *arg;
+	struct sw_whom whom; /* of none: made by ours */
 };
 
-#define BIRTHS 16
+#define BIRTHS 1024
 static struct birth births[BIRTHS];
 static _Atomic bool birth_taken[BIRTHS];
 
-static void *born_ours(void *arg)
+static void *born(void *arg)
 {
 	struct birth birth = *(struct birth *)arg;
 
 	atomic_store(&birth_taken[(struct birth *)arg - births], false);
-	sw_guest_mark_ours();
+	if (birth.whom.entry)
+		sw_context_lend(&sw_guest_self, birth.whom, SW_LENT_BIRTH);
+	else
+		sw_guest_mark_ours();
 	return birth.start(birth.arg);
 }
 
 static struct birth *take_birth(void)
 {
-	for (int i = 0; i < BIRTHS; i++) {
+	static _Atomic unsigned next;
+	unsigned from = atomic_fetch_add_explicit(&next, 1, memory_order_relaxed);
+
+	for (unsigned i = 0; i < BIRTHS; i++) {
+		unsigned at = (from + i) % BIRTHS;
 		bool taken = false;
 
-		if (atomic_compare_exchange_strong(&birth_taken[i], &taken, true))
-			return &births[i];
+		if (atomic_compare_exchange_strong(&birth_taken[at], &taken, true))
+			return &births[at];
 	}
 	return NULL;
 }
 
-int sw_plain_pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *),
-			    void *arg)
+/* Whose work a thread made here goes on with. */
+static struct sw_whom whose(const void *caller)
 {
-	struct birth *birth = sw_guest_self.ours ? take_birth() : NULL;
+	if (sw_guest_self.ours || sw_guest_hidden() || !atomic_load(&sw_armed) ||
+	    !sw_python_makes_thread(caller))
+		return (struct sw_whom){0, 0};
+	return sw_context_whom(&sw_guest_self);
+}
+
+int sw_thread_create(const void *caller, pthread_t *thread, const pthread_attr_t *attr,
+		     void *(*start)(void *), void *arg)
+{
+	struct sw_whom whom = whose(caller);
+	struct birth *birth = sw_guest_self.ours || whom.entry ? take_birth() : NULL;
 	int result;
 
 	if (!birth)
 		return sw_real.pthread_create(thread, attr, start, arg);
-	*birth = (struct birth){start, arg};
-	result = sw_real.pthread_create(thread, attr, born_ours, birth);
+	*birth = (struct birth){start, arg, whom};
+	result = sw_real.pthread_create(thread, attr, born, birth);
 	if (result)
 		atomic_store(&birth_taken[birth - births], false);
 	return result;

@@ -31,8 +31,10 @@ struct sw_talk {
 	_Atomic uint64_t lock; /* generation << 1 | held */
 	_Atomic bool blind;    /* set by who could not enter; seen at the next hold */
 	_Atomic sw_ref oldest; /* copy of open[first] for other threads */
-	uint8_t role;	       /* enum sw_role */
-	uint8_t phase;	       /* enum sw_phase */
+	_Atomic sw_ref
+		writes; /* whose bytes come next, where they are sent later (sw_flow_writes) */
+	uint8_t role;	/* enum sw_role */
+	uint8_t phase;	/* enum sw_phase */
 	uint8_t parser;
 	bool no_carry; /* our lines are out of the question for the life of the talk */
 	uint16_t fds;  /* descriptors that lead here */
@@ -40,7 +42,7 @@ struct sw_talk {
 	uint8_t family; /* of the other end */
 	uint16_t port;
 	uint8_t address[16];
-	int reader;	    /* thread that read the last request */
+	_Atomic int reader; /* thread that read the last request */
 	uint64_t passed[2]; /* bytes that we saw, by direction */
 	uint64_t cookie;    /* SO_COOKIE at connect (Linux 4.6); 0: never inject */
 
@@ -99,6 +101,9 @@ struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w);
  * else the numbers; a UNIX socket by its path, whatever the request says. */
 struct sw_bytes sw_talk_called(int fd, struct sw_talk *talk, struct sw_bytes named,
 			       struct sw_writer *w);
+
+/* Whose call the head is that is on its way out. The talk is held. */
+sw_ref sw_talk_request(struct sw_guest *g, struct sw_talk *talk);
 
 void sw_talk_find_address(int fd, struct sw_talk *talk);
 

@@ -8,6 +8,7 @@
  */
 #include "hooks/trace.h"
 
+#include "hooks/ended.h"
 #include "hooks/filter.h"
 #include "preload/arena.h"
 #include "preload/carrier.h"
@@ -20,13 +21,14 @@
 #include "preload/sys.h"
 
 #define SPAN_BYTES 4096
-#define OPEN_EXITS 16
+#define OPEN_EXITS 48
 #define HOLD_SPINS 1000
 #define OPERATION_MAX 150 /* OAP cuts endpoints there (specification 3.1) */
 #define PEER_MAX 256
 #define TAG_MAX 1024
 /* b64 of 70 bytes of name */
 #define NAME64_MAX 104
+#define SW_TRACE64_MAX 128
 
 enum span_state { SPAN_FREE, SPAN_OPEN, SPAN_HELD };
 
@@ -43,12 +45,12 @@ struct span {
 	uint16_t trace_len; /* Entry: base64 of the caller's trace id, 0: the trace is ours */
 	uint16_t carrier_at, carrier_len; /* Entry: in text */
 	uint16_t correlation_at, correlation_len;
-	uint16_t operation_at, operation_len;
+	uint16_t operation_at, operation_len; /* of a late Exit: its Entry's, beyond the record */
 	uint16_t peer_at, peer_len;
 	_Atomic uint32_t next_span;	 /* Entry: next span id */
 	_Atomic uint32_t exits;		 /* Entry: Exit records put or certain to be put */
 	_Atomic sw_ref open[OPEN_EXITS]; /* Entry: Exits to close with it */
-	char trace64[128];
+	char trace64[SW_TRACE64_MAX];
 	struct sw_record_span record;
 	uint8_t text[]; /* fields */
 };
@@ -258,18 +260,55 @@ static void set_trace(struct span *span, enum sw_carried carried, struct sw_byte
 	span->calls_nobody = w.cut;
 }
 
-/* Our own trace is spelled out only when a call carries it; most requests make none. */
-static void write_trace(struct sw_writer *w, const struct span *context)
+/* base64 of an id */
+static void write_id64(struct sw_writer *w, struct sw_id id)
 {
 	uint8_t text[SW_ID_TEXT];
-	struct sw_writer id = sw_writer(text, sizeof(text));
+	struct sw_writer plain = sw_writer(text, sizeof(text));
 
-	if (context->trace_len) {
-		sw_write(w, sw_bytes(context->trace64, context->trace_len));
-		return;
-	}
-	sw_write_id(&id, sw_process_trace_of(context->record.segment));
-	sw_write_base64(w, sw_written(&id));
+	sw_write_id(&plain, id);
+	sw_write_base64(w, sw_written(&plain));
+}
+
+/* The trace of a segment of ours, in base64. Our own is spelled out only when a call carries it;
+ * most requests make none. */
+static void write_trace(struct sw_writer *w, struct sw_bytes foreign, struct sw_id segment)
+{
+	if (foreign.len)
+		sw_write(w, foreign);
+	else
+		write_id64(w, sw_process_trace_of(segment));
+}
+
+static struct sw_bytes trace_of(const struct span *span)
+{
+	return sw_bytes(span->trace64, span->trace_len);
+}
+
+struct carried {
+	struct sw_bytes trace; /* base64; empty: our own of `segment` */
+	struct sw_id segment;
+	int32_t span;
+	struct sw_bytes endpoint, peer;
+};
+
+/* The value of sw8 (specification 3.2). */
+static void write_carrier(struct sw_writer *w, const struct carried *c)
+{
+	sw_write(w, SW_BYTES("1-"));
+	write_trace(w, c->trace, c->segment);
+	sw_write(w, SW_BYTES("-"));
+	write_id64(w, c->segment);
+	sw_write(w, SW_BYTES("-"));
+	sw_write_number(w, (uint64_t)c->span);
+	sw_write(w, SW_BYTES("-"));
+	sw_write(w, sw_bytes_text(names64.service));
+	sw_write(w, SW_BYTES("-"));
+	sw_write(w, sw_bytes_text(names64.instance));
+	sw_write(w, SW_BYTES("-"));
+	sw_write_base64(w, c->endpoint);
+	sw_write(w, SW_BYTES("-"));
+	sw_write_base64(w, c->peer);
 }
 
 static uint32_t hash(struct sw_bytes b)
@@ -336,17 +375,32 @@ sw_ref sw_trace_entry_of_carrier(struct sw_bytes carrier)
 	return found;
 }
 
-/* Takes a span id from the request. Returns what the call is to be. */
-enum take { TAKE_ALONE, TAKE_CHILD, TAKE_SUPPRESSED };
+/* What a call is to be, and what it takes from its request. */
+enum take { TAKE_ALONE, TAKE_CHILD, TAKE_LATE, TAKE_SUPPRESSED };
 
-static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret_id,
-			   uint64_t *ret_wall_ns)
+struct taken {
+	struct sw_id segment;
+	int32_t id;
+	uint64_t wall_ns;
+	const struct sw_ended *ended; /* TAKE_LATE */
+};
+
+static enum take take_late(sw_ref entry, struct taken *ret)
+{
+	ret->ended = entry ? sw_ended_find(entry) : NULL;
+	if (!ret->ended)
+		return TAKE_ALONE;
+	return ret->ended->suppressed ? TAKE_SUPPRESSED : TAKE_LATE;
+}
+
+/* Takes a span id from the request. */
+static enum take take_from(sw_ref entry, struct taken *ret)
 {
 	struct span *parent = hold(entry);
 	enum take take = TAKE_CHILD;
 
 	if (!parent)
-		return TAKE_ALONE;
+		return take_late(entry, ret);
 	if (parent->births != atomic_load(&sw_process_births)) {
 		take = TAKE_ALONE; /* the process that began it numbers its calls */
 	} else if (parent->suppressed || parent->calls_nobody) {
@@ -356,21 +410,21 @@ static enum take take_from(sw_ref entry, struct sw_id *ret_segment, int32_t *ret
 		sw_count(SPAN_LIMITED);
 		take = TAKE_SUPPRESSED;
 	} else {
-		*ret_id = (int32_t)atomic_fetch_add(&parent->next_span, 1);
-		*ret_segment = parent->record.segment;
-		*ret_wall_ns = parent->wall_ns;
+		ret->id = (int32_t)atomic_fetch_add(&parent->next_span, 1);
+		ret->segment = parent->record.segment;
+		ret->wall_ns = parent->wall_ns;
 	}
 	let_go(parent, entry);
 	return take;
 }
 
-/* So that the Entry can close it, should it end first. */
-static void list_exit(sw_ref entry, sw_ref from, sw_ref to)
+/* So that the Entry can close it, should it end first. False: it has. */
+static bool list_exit(sw_ref entry, sw_ref from, sw_ref to)
 {
 	struct span *parent = hold(entry);
 
 	if (!parent)
-		return;
+		return false;
 	for (int i = 0; i < OPEN_EXITS; i++) {
 		sw_ref expected = from;
 
@@ -378,14 +432,94 @@ static void list_exit(sw_ref entry, sw_ref from, sw_ref to)
 			break;
 	}
 	let_go(parent, entry);
+	return true;
+}
+
+/* An Exit outside a segment has one of its own. */
+static void place(struct span *span, enum take take, sw_ref entry, const struct taken *taken)
+{
+	bool child = take == TAKE_CHILD;
+
+	span->entry = child ? entry : 0;
+	span->record.span = child ? taken->id : 0;
+	span->record.parent = child ? 0 : -1;
+	span->record.flags |= child ? 0 : SW_SPAN_ALONE;
+	span->record.segment = child ? taken->segment : sw_process_id_next();
+	set_trace(span, SW_CARRIED_NOTHING, sw_bytes(NULL, 0));
+}
+
+/*
+ * Goes on with an Entry that has ended: its trace, and the reference that says so. False: there is
+ * no room for it, and half of it would be a lie.
+ */
+static bool continue_late(struct span *span, const struct sw_ended *ended)
+{
+	struct sw_bytes operation = sw_bytes(ended->text + ended->trace_len, ended->operation_len);
+	struct sw_bytes correlation =
+		sw_bytes(operation.at + operation.len, ended->correlation_len);
+	struct carried carried = {
+		.trace = sw_bytes(ended->text, ended->trace_len),
+		.segment = ended->segment,
+		.endpoint = operation,
+		.peer = sw_bytes(span->text + span->peer_at, span->peer_len),
+	};
+	struct sw_writer trace = sw_writer(span->trace64, sizeof(span->trace64));
+	struct sw_writer w = sw_writer(span->text, TEXT_BYTES);
+	struct sw_field field = {SW_FIELD_CARRIER, 0, 0};
+	size_t head = span->record.text;
+
+	w.len = SW_MIN(head + sizeof(field), w.room);
+	write_carrier(&w, &carried);
+	field.len = (uint16_t)(w.len - head - sizeof(field));
+	span->record.text = (uint32_t)w.len;
+	span->operation_at = (uint16_t)w.len;
+	span->operation_len = (uint16_t)operation.len;
+	sw_write(&w, operation);
+	span->correlation_at = (uint16_t)w.len;
+	span->correlation_len = (uint16_t)correlation.len;
+	sw_write(&w, correlation);
+	write_trace(&trace, carried.trace, ended->segment);
+	span->trace_len = (uint16_t)trace.len;
+	span->record.flags |= SW_SPAN_LATE;
+	if (w.cut || trace.cut)
+		return false;
+	memcpy(span->text + head, &field, sizeof(field));
+	return true;
+}
+
+static bool begin_exit(struct span *span, enum take take, sw_ref entry, const struct taken *taken,
+		       const struct sw_begin *begin)
+{
+	place(span, take, entry, taken);
+	fill_text(span, begin);
+	return take != TAKE_LATE ||
+	       (continue_late(span, taken->ended) && sw_ended_still(taken->ended, entry));
+}
+
+/* Its Entry ended while the Exit began: nothing has been sent yet, so it goes on for it, late. */
+static sw_ref instead(sw_ref entry, sw_ref ref, struct taken *taken, bool *ret_suppressed)
+{
+	enum take take = take_late(entry, taken);
+	struct span *span = hold(ref);
+	bool ok;
+
+	if (!span)
+		return 0;
+	place(span, take, entry, taken);
+	ok = take == TAKE_LATE && continue_late(span, taken->ended) &&
+	     sw_ended_still(taken->ended, entry);
+	if (ok)
+		let_go(span, ref);
+	else
+		release(span, ref);
+	*ret_suppressed = !ok;
+	return ok ? ref : 0;
 }
 
 sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *begin,
 		     bool *ret_suppressed)
 {
-	struct sw_id segment = {0, 0};
-	uint64_t wall_ns = 0;
-	int32_t id = 0;
+	struct taken taken = {.wall_ns = 0};
 	enum take take;
 	struct span *span;
 	sw_ref ref;
@@ -394,27 +528,24 @@ sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *be
 	*ret_suppressed = true;
 	if (!traced(begin->request))
 		return 0;
-	take = take_from(entry, &segment, &id, &wall_ns);
+	take = take_from(entry, &taken);
 	if (take == TAKE_SUPPRESSED)
 		return 0;
 	if (take == TAKE_ALONE && !sw_filter_sample(begin->start_ns)) {
 		sw_count(SPAN_UNSAMPLED);
 		return 0;
 	}
-	span = begin_span(begin, SW_SPAN_EXIT, wall_ns, &ref);
+	span = begin_span(begin, SW_SPAN_EXIT, taken.wall_ns, &ref);
 	if (!span)
 		return 0;
-	span->entry = take == TAKE_CHILD ? entry : 0;
-	span->record.span = id;
-	span->record.parent = take == TAKE_CHILD ? 0 : -1;
-	span->record.flags |= take == TAKE_CHILD ? 0 : SW_SPAN_ALONE;
-	span->record.segment = take == TAKE_CHILD ? segment : sw_process_id_next();
-	fill_text(span, begin);
-	set_trace(span, SW_CARRIED_NOTHING, sw_bytes(NULL, 0));
+	if (!begin_exit(span, take, entry, &taken, begin)) {
+		release(span, ref);
+		return 0;
+	}
 	let_go(span, ref);
-	if (span->entry)
-		list_exit(entry, 0, ref);
-	else
+	if (take == TAKE_CHILD && !list_exit(entry, 0, ref))
+		return instead(entry, ref, &taken, ret_suppressed);
+	if (take == TAKE_ALONE)
 		sw_count(PARENT_NONE);
 	*ret_suppressed = false;
 	return ref;
@@ -434,24 +565,16 @@ static void make_names(void)
 
 static void write_sw8(struct sw_writer *w, const struct span *exit, const struct span *context)
 {
-	uint8_t id[SW_ID_TEXT];
-	struct sw_writer segment = sw_writer(id, sizeof(id));
+	struct carried carried = {
+		.trace = trace_of(context),
+		.segment = exit->record.segment,
+		.span = exit->record.span,
+		.endpoint = sw_bytes(context->text + context->operation_at, context->operation_len),
+		.peer = sw_bytes(exit->text + exit->peer_at, exit->peer_len),
+	};
 
-	sw_write_id(&segment, exit->record.segment);
-	sw_write(w, SW_BYTES("sw8: 1-"));
-	write_trace(w, context);
-	sw_write(w, SW_BYTES("-"));
-	sw_write_base64(w, sw_written(&segment));
-	sw_write(w, SW_BYTES("-"));
-	sw_write_number(w, (uint64_t)exit->record.span);
-	sw_write(w, SW_BYTES("-"));
-	sw_write(w, sw_bytes_text(names64.service));
-	sw_write(w, SW_BYTES("-"));
-	sw_write(w, sw_bytes_text(names64.instance));
-	sw_write(w, SW_BYTES("-"));
-	sw_write_base64(w, sw_bytes(context->text + context->operation_at, context->operation_len));
-	sw_write(w, SW_BYTES("-"));
-	sw_write_base64(w, sw_bytes(exit->text + exit->peer_at, exit->peer_len));
+	sw_write(w, SW_BYTES("sw8: "));
+	write_carrier(w, &carried);
 	sw_write(w, SW_BYTES("\r\nsw8-correlation: "));
 	sw_write(w, sw_bytes(context->text + context->correlation_at, context->correlation_len));
 	sw_write(w, SW_BYTES("\r\n"));
@@ -550,6 +673,28 @@ static bool reportable(const struct span *span, enum sw_ending ending)
 	return false;
 }
 
+/* So that what was begun for it can still be told. Whole or not at all. */
+static void remember(const struct span *span, sw_ref ref)
+{
+	struct sw_ended ended;
+	struct sw_writer w = sw_writer(ended.text, sizeof(ended.text));
+
+	if (span->calls_nobody || !sw_config.context_linger_ms)
+		return;
+	sw_write(&w, trace_of(span));
+	sw_write(&w, sw_bytes(span->text + span->operation_at, span->operation_len));
+	sw_write(&w, sw_bytes(span->text + span->correlation_at, span->correlation_len));
+	ended.end_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	ended.segment = span->record.segment;
+	ended.births = span->births;
+	ended.suppressed = span->suppressed;
+	ended.trace_len = span->trace_len;
+	ended.operation_len = span->operation_len;
+	ended.correlation_len = span->correlation_len;
+	if (!w.cut)
+		sw_ended_note(ref, &ended);
+}
+
 static void end_entry(struct sw_guest *g, struct span *span, enum sw_ending ending)
 {
 	close_open_exits(g, span);
@@ -569,6 +714,7 @@ void sw_trace_end(struct sw_guest *g, sw_ref ref, enum sw_ending ending)
 		return;
 	if (span->record.type == SW_SPAN_ENTRY) {
 		end_entry(g, span, ending);
+		remember(span, ref);
 	} else if (reportable(span, ending) && join_entry(span, ref)) {
 		if (ending == SW_ENDING_CUT)
 			span->record.flags |= SW_SPAN_ERROR;
@@ -599,7 +745,7 @@ static bool trace_start(void)
 		       "a span fits a record");
 	make_names();
 	carrier_hashes = sw_sys_map(sizeof(*carrier_hashes) * limit);
-	return carrier_hashes && sw_pool_map(&spans, SPAN_BYTES, limit);
+	return carrier_hashes && sw_ended_start() && sw_pool_map(&spans, SPAN_BYTES, limit);
 }
 
 /* Holders that were other threads of the parent do not exist here: free what they held. */

@@ -2,6 +2,8 @@
  * Waiting for many descriptors at once marks a thread as one that may interleave requests
  * (hooks/context.c). One flag in the thread's own memory; the calls themselves are untouched.
  */
+#include "hooks/context.h"
+#include "hooks/python/python.h"
 #include "preload/exports.h"
 #include "preload/module.h"
 #include "preload/ring.h"
@@ -9,8 +11,10 @@
 /* Also a moment for our thread to come back after a fork, if no record comes (heartbeats). */
 static inline void waits(bool many)
 {
-	if (many && !sw_guest_vfork)
+	if (many && !sw_guest_vfork) {
 		sw_guest_self.loop = true;
+		sw_python_waits();
+	}
 	if (SW_UNLIKELY(atomic_load_explicit(&sw_ring_reader, memory_order_relaxed) ==
 			SW_READER_LEFT) &&
 	    !sw_guest_hidden())
@@ -61,6 +65,58 @@ int sw_plain___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec
 {
 	waits(count > 1);
 	return sw_real.__ppoll_chk(fds, count, timeout, mask, size);
+}
+
+/*
+ * A thread that was made for a request works for it until it waits to be told what to do next: on a
+ * condition. In CPython that is a semaphore, and only hooks/python can tell such a wait from one
+ * for a lock that is in use for a moment.
+ */
+static inline void waits_to_be_told(void)
+{
+	struct sw_guest *g = &sw_guest_self;
+
+	if (SW_UNLIKELY(g->lent_by == SW_LENT_BIRTH) && !sw_guest_vfork &&
+	    sw_python_waits_to_be_told())
+		sw_context_lend(g, (struct sw_whom){0, 0}, SW_LENT_NOT);
+}
+
+int sw_plain_sem_wait(sem_t *sem)
+{
+	waits_to_be_told();
+	return sw_real.sem_wait(sem);
+}
+
+int sw_plain_sem_timedwait(sem_t *sem, const struct timespec *until)
+{
+	waits_to_be_told();
+	return sw_real.sem_timedwait(sem, until);
+}
+
+int sw_plain_sem_clockwait(sem_t *sem, clockid_t clock, const struct timespec *until)
+{
+	waits_to_be_told();
+	return sw_real.sem_clockwait(sem, clock, until);
+}
+
+int sw_plain_pthread_cond_wait(pthread_cond_t *cond, pthread_mutex_t *mutex)
+{
+	waits_to_be_told();
+	return sw_real.pthread_cond_wait(cond, mutex);
+}
+
+int sw_plain_pthread_cond_timedwait(pthread_cond_t *cond, pthread_mutex_t *mutex,
+				    const struct timespec *until)
+{
+	waits_to_be_told();
+	return sw_real.pthread_cond_timedwait(cond, mutex, until);
+}
+
+int sw_plain_pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex, clockid_t clock,
+				    const struct timespec *until)
+{
+	waits_to_be_told();
+	return sw_real.pthread_cond_clockwait(cond, mutex, clock, until);
 }
 
 int sw_plain_select(int count, fd_set *in, fd_set *out, fd_set *err, struct timeval *timeout)

@@ -163,6 +163,14 @@ void sw_modules_kick(void)
 	WALK(false, kick);
 }
 
+void sw_modules_left(struct sw_guest *g)
+{
+	for (int i = 0; i < MODULES && !sw_guest_hidden(); i++) {
+		if (modules[i]->left)
+			modules[i]->left(g);
+	}
+}
+
 void sw_modules_main_left(void)
 {
 	WALK(false, main_left);

@@ -53,5 +53,6 @@
 		return sw_plain_##name args;                                                       \
 	}
 #define SW_HOOK_MANUAL(family, type, name, params, doc)
+#define SW_HOOK_FOREIGN(family, type, name, params, doc)
 
 #include "hooks/hooks.def"

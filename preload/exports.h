@@ -15,11 +15,13 @@
 #define SW_HOOK SW_HOOK_FD
 #define SW_HOOK_PLAIN(family, type, name, params, args, doc) type sw_plain_##name params;
 #define SW_HOOK_MANUAL(family, type, name, params, doc)
+#define SW_HOOK_FOREIGN(family, type, name, params, doc)
 #include "hooks/hooks.def"
 #undef SW_HOOK_FD
 #undef SW_HOOK
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
+#undef SW_HOOK_FOREIGN
 
 /*
  * Around every hook of a known descriptor: notes the conversation that it leads to before the real
@@ -56,6 +58,10 @@ void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result)
 /* A seccomp filter is about to be installed; and whether it was. */
 bool sw_seal_begin(void);
 void sw_seal_end(bool prepared, bool sealed);
+
+/* pthread_create, called by the code at `caller`. */
+int sw_thread_create(const void *caller, pthread_t *thread, const pthread_attr_t *attr,
+		     void *(*start)(void *), void *arg);
 
 /* clone(2) and its like, by flags: prepare, and in parent and child what follows. */
 bool sw_clone_forks(unsigned long flags);

@@ -240,6 +240,13 @@ EXPORT(int, clone, (int (*fn)(void *), void *stack, int flags, void *arg, ...))
 	return result;
 }
 
+EXPORT(int, pthread_create,
+       (pthread_t * thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg))
+{
+	RESOLVED(pthread_create);
+	return sw_thread_create(__builtin_return_address(0), thread, attr, start, arg);
+}
+
 /* Numbers that make, end or use descriptors. Others cost this switch. */
 static bool of_interest(long number, long fd)
 {

@@ -45,8 +45,13 @@ struct sw_guest *sw_guest_enter_slow(struct sw_guest *g, uintptr_t frame)
 
 void sw_guest_kick(struct sw_guest *g)
 {
-	g->kick = false;
-	sw_modules_kick();
+	bool kick = g->kick, left = g->left;
+
+	g->kick = g->left = false;
+	if (kick)
+		sw_modules_kick();
+	if (left)
+		sw_modules_left(g);
 }
 
 void sw_guest_mark_ours(void)

@@ -24,18 +24,35 @@
 /* A handle of something in a pool: index + 1 and generation; 0 is none. */
 typedef uint64_t sw_ref;
 
+/* For whom something is done: a conversation in which we serve, and one request on it. */
+struct sw_whom {
+	sw_ref talk;
+	sw_ref entry; /* 0: whatever request is the conversation's oldest unanswered one */
+};
+
+/* How a thread came to work for a request that it did not read. */
+enum sw_lent {
+	SW_LENT_NOT,
+	SW_LENT_ITEM,  /* by an item that it took from a queue */
+	SW_LENT_BIRTH, /* by the thread that made it, until it waits for something */
+};
+
 struct sw_guest {
 	uintptr_t frame;  /* 0: outside */
 	uint32_t refused; /* entries refused since the stamp was set */
 	bool ours;	  /* a thread of ours, or made by one: never observed */
-	bool loop;     /* this thread has waited for many descriptors at once (hooks/context.h) */
-	bool mixed;    /* this thread has had two requests open at once (hooks/context.h) */
-	bool kick;     /* the reporter wants to be told, once we have left */
-	uint32_t ring; /* the ring that this thread tries first */
-	int tid;       /* of this thread, 0 until asked */
-	sw_ref talk;   /* conversation whose request this thread read last */
-	int call_fd;   /* descriptor of the call that is being made */
-	sw_ref call;   /* the conversation that it led to before the call; 0: none */
+	bool loop;	 /* this thread has waited for many descriptors at once (hooks/context.h) */
+	bool mixed;	 /* this thread has had two requests open at once (hooks/context.h) */
+	bool kick;	 /* the reporter wants to be told, once we have left */
+	bool left;	 /* modules want to be told, once we have left (preload/module.h) */
+	uint8_t lent_by; /* enum sw_lent */
+	uint32_t ring;	 /* the ring that this thread tries first */
+	int tid;	 /* of this thread, 0 until asked */
+	sw_ref talk;	 /* conversation whose request this thread read last */
+	int call_fd;	 /* descriptor of the call that is being made */
+	sw_ref call;	 /* the conversation that it led to before the call; 0: none */
+	struct sw_whom lent;   /* whose work this thread does, by lent_by */
+	struct sw_whom serves; /* what was just read or accepted, for hooks/python */
 };
 
 /* One per thread, in the static TLS block: no allocation, no __tls_get_addr (pitfall 30). */
@@ -85,7 +102,7 @@ static inline void sw_guest_pause(struct sw_guest *g)
 static inline void sw_guest_leave(struct sw_guest *g)
 {
 	sw_guest_pause(g);
-	if (SW_UNLIKELY(g->kick))
+	if (SW_UNLIKELY(g->kick | g->left))
 		sw_guest_kick(g);
 }
 

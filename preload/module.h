@@ -23,6 +23,8 @@ enum sw_forking {
 	SW_FORKING_ALONE, /* what fails, or kills us, where a second thread is: waiting is better */
 };
 
+struct sw_guest;
+
 /* Every slot may be NULL. Nothing here may touch the program's errno (the walker saves it). */
 struct sw_module {
 	const char *name;
@@ -31,6 +33,9 @@ struct sw_module {
 	bool (*start)(void);
 	/* Records are waiting. Application thread, outside the guest. */
 	void (*kick)(void);
+	/* Something that must not be done inside the guest, asked for by `g->left`. Application
+	 * thread, outside the guest, after the call that asked; also before start. */
+	void (*left)(struct sw_guest *g);
 	/* Hand out what is left, within `budget_ns`. Application thread, outside the guest; may
 	 * wait, bounded. May be called more than once. */
 	void (*flush)(enum sw_leaving why, uint64_t budget_ns);
@@ -47,6 +52,7 @@ struct sw_module {
 /* Maps everything once; true when the guest may work. Cheap when done. */
 bool sw_modules_start(void);
 void sw_modules_kick(void);
+void sw_modules_left(struct sw_guest *g);
 void sw_modules_main_left(void);
 void sw_modules_flush(enum sw_leaving why);
 /* True: modules were told, and sw_modules_fork_parent must follow in the parent. */

@@ -16,11 +16,13 @@ static const char *const names[] = {
 #define SW_HOOK(family, type, name, params, args, doc) #name,
 #define SW_HOOK_PLAIN(family, type, name, params, args, doc) #name,
 #define SW_HOOK_MANUAL(family, type, name, params, doc) #name,
+#define SW_HOOK_FOREIGN(family, type, name, params, doc)
 #include "hooks/hooks.def"
 #undef SW_HOOK_FD
 #undef SW_HOOK
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
+#undef SW_HOOK_FOREIGN
 };
 
 #define SW_HOOK_FD(family, type, name, params, args, doc)                                          \
@@ -32,11 +34,13 @@ static const char *const names[] = {
 #define SW_HOOK SW_HOOK_FD
 #define SW_HOOK_PLAIN SW_HOOK_FD
 #define SW_HOOK_MANUAL(family, type, name, params, doc)
+#define SW_HOOK_FOREIGN(family, type, name, params, doc)
 #include "hooks/hooks.def"
 #undef SW_HOOK_FD
 #undef SW_HOOK
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
+#undef SW_HOOK_FOREIGN
 
 /* Manual rows have no argument list to forward; their bodies resolve first when NULL. */
 struct sw_real sw_real = {
@@ -44,11 +48,13 @@ struct sw_real sw_real = {
 #define SW_HOOK SW_HOOK_FD
 #define SW_HOOK_PLAIN SW_HOOK_FD
 #define SW_HOOK_MANUAL(family, type, name, params, doc) .name = NULL,
+#define SW_HOOK_FOREIGN(family, type, name, params, doc)
 #include "hooks/hooks.def"
 #undef SW_HOOK_FD
 #undef SW_HOOK
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
+#undef SW_HOOK_FOREIGN
 };
 
 void sw_real_resolve(void)

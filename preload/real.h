@@ -9,6 +9,7 @@
 #include <netdb.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/epoll.h>
@@ -23,11 +24,13 @@ struct sw_real {
 #define SW_HOOK(family, type, name, params, args, doc) type(*name) params;
 #define SW_HOOK_PLAIN(family, type, name, params, args, doc) type(*name) params;
 #define SW_HOOK_MANUAL(family, type, name, params, doc) type(*name) params;
+#define SW_HOOK_FOREIGN(family, type, name, params, doc)
 #include "hooks/hooks.def"
 #undef SW_HOOK_FD
 #undef SW_HOOK
 #undef SW_HOOK_PLAIN
 #undef SW_HOOK_MANUAL
+#undef SW_HOOK_FOREIGN
 };
 
 extern struct sw_real sw_real;

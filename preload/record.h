@@ -33,7 +33,8 @@ enum sw_span_flag {
 	SW_SPAN_CUT = 1 << 1,	     /* a text did not fit */
 	SW_SPAN_LIMITED = 1 << 2,    /* Entry: calls were left out because of the span limit */
 	SW_SPAN_UNFINISHED = 1 << 3, /* Exit: closed because its Entry ended */
-	SW_SPAN_ALONE = 1 << 4,	     /* Exit without Entry: a segment of its own */
+	SW_SPAN_ALONE = 1 << 4,	     /* Exit outside an Entry's segment: one of its own */
+	SW_SPAN_LATE = 1 << 5,	     /* ... that goes on for the Entry in its carrier field */
 };
 
 struct sw_record_span {
@@ -57,7 +58,8 @@ struct sw_record_span {
 enum sw_field_kind {
 	SW_FIELD_OPERATION,   /* at most 150 bytes, OAP's limit */
 	SW_FIELD_PEER,	      /* at most 256 */
-	SW_FIELD_CARRIER,     /* Entry: sw8 as received, whole; at most 2048 (specification 3.2) */
+	SW_FIELD_CARRIER,     /* sw8 as an Entry received it, whole; at most 2048 (specification
+			       * 3.2). SW_SPAN_LATE: what its Entry would have sent */
 	SW_FIELD_CORRELATION, /* Entry: sw8-correlation as received, whole; never sent on its own */
 	SW_FIELD_TAG,	      /* key in `key` */
 };

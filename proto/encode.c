@@ -502,7 +502,8 @@ static void add_pair(struct sw_encoder *encoder, const char *key, char *value)
 
 static void add_own_tags(struct sw_encoder *encoder, const struct sw_record_span *record)
 {
-	bool alone = record->type == SW_SPAN_EXIT && record->flags & SW_SPAN_ALONE;
+	bool alone = record->type == SW_SPAN_EXIT &&
+		     (record->flags & (SW_SPAN_ALONE | SW_SPAN_LATE)) == SW_SPAN_ALONE;
 
 	if (record->status && record->status_tag < SW_TAG_COUNT)
 		add_pair(encoder, sw_tag_names[record->status_tag],
@@ -526,7 +527,8 @@ static struct sw_bytes fill_text(struct sw_encoder *encoder, const struct sw_rec
 			span->operation_name = keep(&encoder->text, value);
 		else if (field.kind == SW_FIELD_PEER)
 			span->peer = keep(&encoder->text, value);
-		else if (field.kind == SW_FIELD_CARRIER && record->type == SW_SPAN_ENTRY)
+		else if (field.kind == SW_FIELD_CARRIER &&
+			 (record->type == SW_SPAN_ENTRY || record->flags & SW_SPAN_LATE))
 			carrier = value;
 		else if (field.kind == SW_FIELD_TAG)
 			add_pair(encoder, sw_tag_names[field.key], keep(&encoder->text, value));
@@ -589,7 +591,13 @@ static bool fill_span(struct sw_encoder *encoder, const struct sw_record_span *r
 		return true;
 	span->n_refs = 1;
 	span->refs = &slot->refs;
-	return fill_reference(&encoder->text, carrier, &slot->ref);
+	if (!fill_reference(&encoder->text, carrier, &slot->ref))
+		return false;
+	if (record->flags & SW_SPAN_LATE) { /* it never left the process: no address was used */
+		slot->ref.ref_type = SKYWALKING__V3__REF_TYPE__CrossThread;
+		slot->ref.network_address_used_at_peer = lend("");
+	}
+	return true;
 }
 
 static bool fill_segment(struct sw_encoder *encoder, const struct sw_segment *segment,

@@ -53,6 +53,8 @@ static bool create_thread(void)
 	pthread_attr_t attr;
 	int error;
 
+	if (!sw_real.pthread_create)
+		sw_real_resolve();
 	pthread_attr_init(&attr);
 	pthread_attr_setstacksize(&attr, STACK_BYTES + least_stack(&attr));
 	error = sw_real.pthread_create(&sw_shared.thread, &attr, sw_thread_main, NULL);

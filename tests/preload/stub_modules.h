@@ -18,6 +18,11 @@ void sw_modules_kick(void)
 		on_kick();
 }
 
+void sw_modules_left(struct sw_guest *g)
+{
+	(void)g;
+}
+
 void sw_modules_forked(void)
 {
 	modules_forked++;

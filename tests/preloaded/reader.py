@@ -70,7 +70,7 @@ def check(segment):
         assert all(tag.value for tag in span.tags), what
         assert not span.refs or span.spanType == Entry, what
         for ref in span.refs:
-            assert ref.refType == CrossProcess, what
+            assert (ref.refType == CrossProcess) == (span.spanType == Entry), what
             assert all(getattr(ref, field) for field in NEVER_EMPTY), what
             assert ref.traceId == segment.traceId, what
 

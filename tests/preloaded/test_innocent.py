@@ -8,7 +8,7 @@ import pytest
 SCRIPTS = {
     "true": "true",
     "false": "false",
-    "ls": "ls -la /usr/bin /nonexistent",
+    "ls": "ls -la /usr/bin /dev/null/none",
     "pipeline": "seq 1 20000 | sort -rn | uniq | head -n 5; true | (exit 4); echo ${PIPESTATUS[@]}",
     "yes": "yes | head -c 3000000 | md5sum",
     "subshells": "for i in $(seq 50); do (exit $i); echo $?; done; wait",
@@ -23,7 +23,7 @@ SCRIPTS = {
     "make": "printf 'all: a b\\n\\t@echo $^\\na b:\\n\\t@echo $@\\n\\t@sleep 0.02\\nbad:\\n\\t@exit 3\\n' > Makefile; make -j1; make bad; echo $?; make -s -j4 all | sort",
     "gcc": "printf '#include <stdio.h>\\nint main(void) { puts(\"hi\"); return 3; }\\n' > a.c; gcc -O2 -o a a.c; md5sum < a; ./a; echo $?; gcc -c nothing.c; echo $?",
     "git": "export GIT_AUTHOR_DATE='@0 +0000' GIT_COMMITTER_DATE='@0 +0000' GIT_AUTHOR_NAME=a GIT_AUTHOR_EMAIL=a@b GIT_COMMITTER_NAME=a GIT_COMMITTER_EMAIL=a@b; git init -q -b main r; cd r; seq 100 > f; git add f; git commit -qm one; seq 101 > f; git commit -qam two; git log --stat; git clone -q . ../c; git -C ../c fsck; git push -q nowhere; echo $?",
-    "dd": "dd if=/dev/zero of=z bs=1000 count=999 status=none; md5sum < z; dd if=/nonexistent; echo $?",
+    "dd": "dd if=/dev/zero of=z bs=1000 count=999 status=none; md5sum < z; dd if=/dev/null/none; echo $?",
     "python": "/usr/bin/python3 -c 'import sys, json, threading; print(json.dumps(sys.version_info[:2])); threading.Thread(target=print, args=(1,)).start(); sys.exit(9)'; echo $?",
     "python-pool": "/usr/bin/python3 -c 'import multiprocessing as m; p = m.Pool(3); print(p.map(abs, range(-50, 0))); p.close(); p.join()'",
     "python-asyncio": "/usr/bin/python3 -c 'import asyncio\nasync def f():\n p = await asyncio.create_subprocess_exec(\"echo\", \"x\", stdout=-1)\n print(await p.communicate())\nasyncio.run(f())'",

@@ -33,6 +33,7 @@ ALLOWED = {
     "strcmp": (None, PURE),
     "strncmp": (None, PURE),
     "strnlen": (None, PURE),
+    "strstr": (None, PURE),
     "__memcpy_chk": (None, FORTIFIED),
     "__memmove_chk": (None, FORTIFIED),
     "__memset_chk": (None, FORTIFIED),
@@ -44,7 +45,11 @@ ALLOWED = {
     "strcspn": (("agent",), LOAD),
     "getenv": (("agent",), LOAD),
     "environ": (("agent", "process"), "read at load, and by an exec that is given none"),
-    "dlsym": (("real", "agent"), "resolving, once; allocates only for the text of an error"),
+    "dlsym": (("real", "agent", "python_uv"),
+              "resolving, once; allocates only for the text of an error"),
+    "dladdr": (("python_current", "python_uv"), "who calls: reads the loader's lists"),
+    "dlopen": (("python_uv",), "a handle of what is loaded already, once per object that calls"),
+    "dlclose": (("python_uv",), "of that handle"),
 }
 
 # Instrumented builds. Plain ones have none of these.

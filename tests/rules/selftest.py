@@ -42,6 +42,8 @@ SOUND = {
     "preload/tags.def": 'SW_TAG(URL, "url", "A place.")\n',
     "hooks/hooks.def": HOOKS,
     "hooks/parsers.def": 'SW_PARSER(foo, "Foo.")\n',
+    "hooks/python/api.def": "SW_PY(int, Py_Foo, (void))\n",
+    "hooks/python/patches.def": 'SW_PATCH(foo, "_foo", "Foo", "foo", BIND, "A foo.")\n',
     "reporter/kinds.def": 'SW_KIND(PING, "ping", "/a.B/c", 1, "It lives.")\n',
     "reporter/loops.def": 'SW_LOOP(epoll, "Everywhere.")\n',
     "reporter/transports.def": 'SW_TRANSPORT(file, "Lines.")\n',

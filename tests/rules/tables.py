@@ -13,15 +13,17 @@ from rulekit import is_string, files, finish, read_table, root_argument, unquote
 
 TABLES = (
     "preload/config.def", "preload/counters.def", "preload/modules.def", "preload/tags.def",
-    "hooks/hooks.def", "hooks/parsers.def", "reporter/kinds.def",
+    "hooks/hooks.def", "hooks/parsers.def", "hooks/python/api.def", "hooks/python/patches.def",
+    "reporter/kinds.def",
     "reporter/loops.def", "reporter/transports.def",
 )
 
 # Rows that are no line of a manual of their own.
-WITHOUT_SENTENCE = {"SW_ALIAS"}
+WITHOUT_SENTENCE = {"SW_ALIAS", "SW_PY"}
 
 # What identifies a row: its column, by macro; the first one where nothing is said.
-KEY_COLUMN = {"SW_KEY": 2, "SW_HOOK": 2, "SW_HOOK_FD": 2, "SW_HOOK_PLAIN": 2, "SW_HOOK_MANUAL": 2}
+KEY_COLUMN = {"SW_KEY": 2, "SW_HOOK": 2, "SW_HOOK_FD": 2, "SW_HOOK_PLAIN": 2, "SW_HOOK_MANUAL": 2, "SW_HOOK_FOREIGN": 2,
+              "SW_PY": 1}
 
 # "Sorted by X": which column of a row X is.
 SORT_COLUMN = {"environment name": {"SW_KEY": 2}, "identifier": {}, "name": {}}
@@ -104,7 +106,7 @@ def check_promises(root, tables):
     for row in tables.get("reporter/loops.def", []):
         want(row, f"reporter/loop_{row.columns[0]}.c")
     for row in tables.get("hooks/hooks.def", []):
-        if row.macro != "SW_HOOK_MANUAL":
+        if row.macro not in ("SW_HOOK_MANUAL", "SW_HOOK_FOREIGN"):
             want(row, f"hooks/{row.columns[0]}.c")
     return complaints
 

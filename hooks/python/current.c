@@ -1,0 +1,327 @@
+/*
+ * Writing our variable, and when.
+ *
+ * A hook runs while Python's code waits for a system call: the GIL is not held. On the main thread
+ * the write is left to a pending call, which CPython makes as soon as its own code goes on, and
+ * which costs no fight for the GIL. On another thread that runs an event loop the GIL is taken.
+ * Threads that serve one request at a time need neither: hooks/context.h knows.
+ *
+ * Only contexts that were entered are written, or those of greenlets: the first context of a
+ * thread belongs to no request, and whatever is begun from it later would inherit a stranger.
+ */
+#include <dlfcn.h>
+#include <errno.h>
+
+#include "hooks/flow.h"
+#include "hooks/python/internal.h"
+#include "preload/counters.h"
+#include "preload/module.h"
+#include "preload/sys.h"
+
+/* What the pending call is to write. Its writer and its reader are the main thread. */
+static struct {
+	_Atomic bool queued;
+	bool wanted; /* a value, not only the layout */
+	struct sw_whom whom;
+	const void *thread;
+	const sw_object *context;
+} pending;
+
+static _Atomic int state; /* enum sw_python_state */
+static const char *_Atomic off_because;
+static _Atomic bool preparing;
+static __thread const sw_object *reading;
+
+enum sw_python_state sw_python_state(void)
+{
+	return (enum sw_python_state)atomic_load_explicit(&state, memory_order_acquire);
+}
+
+bool sw_python_ready(void)
+{
+	return sw_python_state() == SW_PYTHON_READY;
+}
+
+void sw_python_off(const char *why)
+{
+	const char *none = NULL;
+
+	atomic_compare_exchange_strong(&off_because, &none, why);
+	if (atomic_exchange(&state, SW_PYTHON_OFF) != SW_PYTHON_OFF)
+		sw_count(PYTHON_OFF);
+}
+
+const char *sw_python_off_because(void)
+{
+	return atomic_load(&off_because);
+}
+
+/* The API keeps states by thread alone: with several interpreters it may answer for another. */
+static bool one_interpreter(void)
+{
+	void *head = sw_py.PyInterpreterState_Head();
+
+	return head && !sw_py.PyInterpreterState_Next(head);
+}
+
+static bool usable(void)
+{
+	if (sw_python_state() == SW_PYTHON_OFF || !sw_python_found() || !sw_py.Py_IsInitialized())
+		return false;
+	if (one_interpreter())
+		return true;
+	sw_python_off("it has several interpreters");
+	return false;
+}
+
+bool sw_python_prepare(void)
+{
+	sw_object *type, *value, *traceback;
+	const char *missing;
+
+	if (sw_python_state() == SW_PYTHON_UNKNOWN && !atomic_exchange(&preparing, true)) {
+		sw_py.PyErr_Fetch(&type, &value, &traceback);
+		missing = sw_python_find_layout();
+		if (missing)
+			sw_python_off(missing);
+		else
+			atomic_store(&state, SW_PYTHON_READY);
+		sw_py.PyErr_Restore(type, value, traceback);
+	}
+	if (!sw_python_ready())
+		return false;
+	sw_python_patch();
+	return true;
+}
+
+/* ---- writing ---- */
+
+sw_object *sw_python_set_for_now(struct sw_whom whom)
+{
+	sw_object *value = sw_py.PyBytes_FromStringAndSize((const char *)&whom, sizeof(whom));
+	sw_object *token = value ? sw_py.PyContextVar_Set(sw_python_at.var, value) : NULL;
+
+	if (value)
+		sw_py.Py_DecRef(value);
+	return token;
+}
+
+void sw_python_unset(sw_object *token)
+{
+	sw_object *type, *value, *traceback;
+
+	sw_py.PyErr_Fetch(&type, &value, &traceback);
+	if (sw_py.PyContextVar_Reset(sw_python_at.var, token))
+		sw_python_off("a variable could not be reset");
+	sw_py.Py_DecRef(token);
+	sw_py.PyErr_Restore(type, value, traceback);
+}
+
+/* Out of memory, then: what the context said before would be a lie from now on. */
+static bool failed(void)
+{
+	sw_py.PyErr_Restore(NULL, NULL, NULL);
+	sw_python_off("a variable could not be set");
+	return false;
+}
+
+bool sw_python_set(struct sw_whom whom)
+{
+	sw_object *token = sw_python_set_for_now(whom);
+
+	if (!token)
+		return failed();
+	sw_py.Py_DecRef(token);
+	return true;
+}
+
+void sw_python_set_in(sw_object *context, struct sw_whom whom)
+{
+	if (sw_py.PyContext_Enter(context)) {
+		sw_py.PyErr_Restore(NULL, NULL, NULL);
+		return;
+	}
+	sw_python_set(whom);
+	sw_py.PyContext_Exit(context);
+}
+
+sw_object *sw_python_context(void)
+{
+	const void *thread = sw_py.PyGILState_GetThisThreadState();
+
+	return thread ? (sw_object *)(uintptr_t)sw_python_word(thread, sw_python_at.context) : NULL;
+}
+
+const sw_object *sw_python_reading(void)
+{
+	return reading;
+}
+
+void sw_python_note_reading(const sw_object *context)
+{
+	reading = context;
+}
+
+void sw_python_waits(void)
+{
+	reading = NULL;
+	sw_python_fresh = (struct sw_whom){0, 0};
+}
+
+bool sw_python_unbound(struct sw_whom *ret_whom)
+{
+	enum sw_python_found found = sw_python_current(ret_whom);
+
+	if (found == SW_PYTHON_NOTHING || (found == SW_PYTHON_HERE && ret_whom->entry))
+		return false;
+	if (!ret_whom->entry)
+		ret_whom->entry = sw_flow_unanswered(ret_whom->talk);
+	return ret_whom->entry != 0;
+}
+
+/* ---- when ---- */
+
+/* Entered by somebody, not the first of its thread. */
+static bool is_entered(const sw_object *context)
+{
+	return context && sw_python_word(context, sw_python_at.prev);
+}
+
+/* With the GIL, in the context that is current. */
+static void write_here(struct sw_whom whom)
+{
+	if (!is_entered(sw_python_context()) && !sw_python_in_greenlet())
+		return;
+	if (sw_python_set(whom) && whom.entry)
+		reading = sw_python_context();
+}
+
+static int make_pending(void *none)
+{
+	int error = errno;
+
+	(void)none;
+	atomic_store(&pending.queued, false);
+	if (usable() && sw_python_prepare() && pending.wanted) {
+		pending.wanted = false;
+		if (sw_py.PyThreadState_Get() != pending.thread ||
+		    sw_python_context() != pending.context)
+			sw_python_off("a request was taken over by another context");
+		else
+			write_here(pending.whom);
+	}
+	errno = error;
+	return 0; /* no exception */
+}
+
+/* The main thread alone makes pending calls. */
+static void leave_to_pending(struct sw_whom whom, bool wanted)
+{
+	pending.thread = sw_py.PyGILState_GetThisThreadState();
+	if (wanted) {
+		pending.context = sw_python_context();
+		pending.whom = whom;
+		pending.wanted = true;
+	}
+	if (!atomic_exchange(&pending.queued, true) &&
+	    sw_py.Py_AddPendingCall(make_pending, NULL)) {
+		atomic_store(&pending.queued, false);
+		if (wanted)
+			sw_python_off("no pending call was free");
+	}
+}
+
+static void take_gil(struct sw_whom whom)
+{
+	int gil = sw_py.PyGILState_Ensure();
+
+	if (sw_python_prepare())
+		write_here(whom);
+	sw_py.PyGILState_Release(gil);
+}
+
+static bool is_main(struct sw_guest *g)
+{
+	return sw_guest_tid(g) == (int)sw_sys(getpid);
+}
+
+/* Does the calling thread interleave requests, in the context that is current? Else there is
+ * nothing to write: the thread itself tells. */
+static bool interleaves(const struct sw_guest *g)
+{
+	if (!g->loop)
+		return false;
+	return !sw_python_ready() || is_entered(sw_python_context()) || sw_python_greenlets();
+}
+
+static bool says_already(struct sw_whom whom)
+{
+	struct sw_whom now;
+
+	return sw_python_current(&now) == SW_PYTHON_HERE && now.talk == whom.talk &&
+	       now.entry == whom.entry;
+}
+
+static void write_soon(struct sw_guest *g, struct sw_whom whom)
+{
+	if (is_main(g))
+		leave_to_pending(whom, true);
+	else
+		take_gil(whom);
+}
+
+/* Outside the guest, after the call: the GIL may be waited for. */
+static void python_left(struct sw_guest *g)
+{
+	struct sw_whom whom = g->serves;
+	int error = errno;
+
+	g->serves = (struct sw_whom){0, 0};
+	if (!usable() || !sw_py.PyGILState_GetThisThreadState())
+		whom.talk = 0;
+	else if (!sw_python_ready() && is_main(g))
+		leave_to_pending(whom, false); /* before the layout is known nothing is written */
+	else if (whom.talk && interleaves(g) && !says_already(whom))
+		write_soon(g, whom);
+	errno = error;
+}
+
+void sw_python_serves(struct sw_guest *g, struct sw_whom whom)
+{
+	if (sw_python_state() == SW_PYTHON_OFF || !sw_python_found())
+		return;
+	sw_python_fresh = whom;
+	if (sw_python_ready() && !interleaves(g))
+		return;
+	g->serves = whom;
+	g->left = true;
+}
+
+void sw_python_listens(struct sw_guest *g)
+{
+	if (sw_python_state() == SW_PYTHON_UNKNOWN && sw_python_found())
+		g->left = true;
+}
+
+static const void *object_of(const void *address)
+{
+	Dl_info info;
+
+	return address && dladdr(address, &info) ? info.dli_fbase : NULL;
+}
+
+bool sw_python_makes_thread(const void *caller)
+{
+	if (!sw_python_found() || !sw_py.Py_IsInitialized())
+		return true;
+	if (object_of(caller) != object_of((const void *)sw_py.Py_IsInitialized))
+		return false;
+	if (usable() && sw_py.PyGILState_Check()) /* so that its queues are known before it is */
+		sw_python_prepare();
+	return true;
+}
+
+const struct sw_module sw_module_python = {
+	.name = "python",
+	.left = python_left,
+};

@@ -1,0 +1,47 @@
+/*
+ * Which request a thread of a CPython process works for, by a context variable of our own.
+ *
+ * Each connection that is accepted, and each request head that is read, is written into the
+ * current contextvars context: `{conversation, request}`, 16 bytes. What Python copies on its own
+ * when it makes tasks, callbacks and worker calls carries it along; the hooked send reads it from
+ * memory, without the GIL. hooks/context.c asks here first.
+ *
+ * Only what has been verified at run time is trusted: layout.c looks for the few offsets it needs
+ * and checks them. On any doubt the mechanism is off for the rest of the process, which is said
+ * once and counted; threads then answer for themselves (hooks/context.h), tasks get "none".
+ */
+#pragma once
+
+#include "preload/guard.h"
+
+/* Why it is off, or NULL. */
+const char *sw_python_off_because(void);
+
+/* Does this process hold a CPython, and is the mechanism at work? */
+bool sw_python_ready(void);
+
+enum sw_python_found {
+	SW_PYTHON_NOTHING,
+	SW_PYTHON_HERE,	 /* in the current context */
+	SW_PYTHON_OUTER, /* in one that was entered before it: an empty context inside a request */
+};
+
+/* What the calling thread's context says. Any thread, with or without the GIL; some 20 ns. */
+enum sw_python_found sw_python_current(struct sw_whom *ret_whom);
+
+/* The calling thread begins to serve `whom`, inside the guest; the context is written once it has
+ * been left. */
+void sw_python_serves(struct sw_guest *g, struct sw_whom whom);
+
+/* The calling thread waits for events: what it read before is behind it. */
+void sw_python_waits(void);
+
+/* The process begins to listen: a good moment to find the layout. */
+void sw_python_listens(struct sw_guest *g);
+
+/* This thread is about to wait for a semaphore or a condition. True: to be told what to do next. */
+bool sw_python_waits_to_be_told(void);
+
+/* A thread is about to be made by the code at `caller`. True: by Python itself, which a new
+ * thread's context may be told by; C libraries make threads that outlive any request. */
+bool sw_python_makes_thread(const void *caller);
