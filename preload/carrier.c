@@ -18,6 +18,7 @@ static int value_of(uint8_t c)
 	return values[c] - 1;
 }
 
+/* Of at least a byte: one character stands for none, and nobody can be told of such a parent. */
 static bool is_base64(struct sw_bytes text)
 {
 	for (int pad = 0; pad < 2 && text.len && text.at[text.len - 1] == '='; pad++)
@@ -26,7 +27,7 @@ static bool is_base64(struct sw_bytes text)
 		if (value_of(text.at[i]) < 0)
 			return false;
 	}
-	return text.len > 0;
+	return text.len > 0 && text.len % 4 != 1;
 }
 
 /* A span id fits an int32 (specification 3.4). */

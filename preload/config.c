@@ -73,6 +73,7 @@ static char store[STORE_BYTES];
 static size_t store_used;
 static struct sw_config_complaint complaints[COMPLAINTS_MAX];
 static unsigned complaint_count;
+static bool seen[SW_COUNT_OF(keys)];
 
 /* A NUL-terminated copy in the store, or NULL when it is full. */
 static const char *keep(struct sw_bytes text)
@@ -208,27 +209,24 @@ static const struct key *find_alias(struct sw_bytes name)
 	return NULL;
 }
 
-/* Aliases first, so that a key that is set itself wins wherever it stands. */
+/* The first of two entries counts, as with getenv, be it good or bad. */
 static void read_pass(char *const *environment, struct sw_config *config,
 		      const struct key *(*look)(struct sw_bytes name))
 {
-	size_t count = 0;
-
-	while (environment[count])
-		count++;
-	/* From the end, so that the first of two wins, as with getenv. */
-	while (count--) {
+	for (; *environment; environment++) {
 		struct sw_bytes line;
 		const struct key *key;
 		size_t eq;
 
-		if (strncmp(environment[count], "SW_", 3) != 0)
+		if (strncmp(*environment, "SW_", 3) != 0)
 			continue;
-		line = sw_bytes_text(environment[count]);
+		line = sw_bytes_text(*environment);
 		eq = sw_bytes_find(line, '=');
 		key = look(sw_bytes_slice(line, 0, eq));
-		if (key && eq < line.len)
-			set(key, sw_bytes_from(line, eq + 1), config);
+		if (!key || eq == line.len || seen[key - keys])
+			continue;
+		seen[key - keys] = true;
+		set(key, sw_bytes_from(line, eq + 1), config);
 	}
 }
 
@@ -236,11 +234,12 @@ void sw_config_read(char *const *environment, struct sw_config *ret_config)
 {
 	store_used = 0;
 	complaint_count = 0;
+	memset(seen, 0, sizeof(seen));
 	*ret_config = defaults;
 	if (!environment)
 		return;
-	read_pass(environment, ret_config, find_alias);
 	read_pass(environment, ret_config, find);
+	read_pass(environment, ret_config, find_alias); /* of keys that are not set themselves */
 	if (strcmp(ret_config->cli_debug, "True") == 0)
 		ret_config->log_level = SW_LEVEL_DEBUG;
 }

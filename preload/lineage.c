@@ -29,11 +29,20 @@ static bool is_ours(const char *entry)
 	return strncmp(entry, NAME, NAME_LEN) == 0;
 }
 
+/* Two names and what stands between them, once: two more would be other names. */
+static bool is_whole(struct sw_bytes value)
+{
+	size_t between = sw_bytes_find(value, BETWEEN);
+	struct sw_bytes service = sw_bytes_from(value, between + 1);
+
+	return between && service.len && sw_bytes_find(service, BETWEEN) == service.len;
+}
+
 static void keep(const char *value)
 {
 	size_t len = strnlen(value, sizeof(inherited));
 
-	if (len >= sizeof(inherited) || !memchr(value, BETWEEN, len))
+	if (len >= sizeof(inherited) || !is_whole(sw_bytes(value, len)))
 		return;
 	memcpy(inherited, value, len + 1);
 	memcpy(told, NAME, NAME_LEN);
@@ -77,7 +86,7 @@ void sw_lineage_tell(struct sw_bytes instance, struct sw_bytes service)
 	sw_write(&w, sw_bytes("\t", 1));
 	sw_write(&w, service);
 	told[w.len] = '\0';
-	atomic_store(&telling, !w.cut);
+	atomic_store(&telling, !w.cut && is_whole(sw_bytes_from(sw_written(&w), NAME_LEN)));
 }
 
 /* Does LD_PRELOAD bring us into the new image? Without us nobody would take our entry out. */
@@ -193,10 +202,12 @@ void sw_lineage_env(char *const *environment, struct sw_lineage_env *ret_env)
 		list = slots[ret_env->slot - 1].list;
 		count = copy(environment, list, ENTRIES_MAX + 1);
 	}
-	if (tell(list, count))
+	if (tell(list, count)) {
 		ret_env->environment = list;
-	else
-		sw_lineage_done(ret_env);
+		return;
+	}
+	sw_lineage_done(ret_env);
+	ret_env->slot = 0; /* from now on perhaps another thread's */
 }
 
 bool sw_lineage_done(const struct sw_lineage_env *env)

@@ -383,7 +383,7 @@ void sw_hpack_init(struct sw_hpack *hpack, void *memory, size_t room)
 bool sw_hpack_limit(struct sw_hpack *hpack, uint32_t limit)
 {
 	hpack->limit = SW_MIN(limit, hpack->room);
-	hpack->least = SW_MIN(hpack->least, hpack->limit);
+	hpack->least = SW_MIN(hpack->least, limit);
 	hpack->update = true;
 	return limit <= hpack->room;
 }
@@ -393,12 +393,13 @@ bool sw_hpack_limit(struct sw_hpack *hpack, uint32_t limit)
 /* One that a reduction demands goes at least as far down as the limit had been (section 4.2). */
 static bool read_update(struct sw_hpack *hpack, struct sw_bytes *block)
 {
-	uint32_t most = hpack->least < hpack->size_max ? hpack->least : hpack->limit;
+	uint32_t most = hpack->least < hpack->told ? hpack->least : hpack->limit;
 	uint32_t size;
 
-	if (hpack->inside || !read_number(block, 5, &size) || size > most)
+	if (hpack->inside || !read_number(block, 5, &size) || size > SW_MIN(most, hpack->limit))
 		return false;
 	resize(hpack, size);
+	hpack->told = size;
 	hpack->least = UINT32_MAX;
 	return true;
 }
@@ -508,7 +509,7 @@ enum sw_hpack_read sw_hpack_read(struct sw_hpack *hpack, struct sw_bytes *block,
 		return SW_HPACK_END;
 	}
 	/* The peer was told of a smaller table and has not said that it made its own smaller. */
-	if (!hpack->inside && hpack->least < hpack->size_max)
+	if (!hpack->inside && hpack->least < hpack->told)
 		return SW_HPACK_BROKEN;
 	hpack->inside = true;
 	hpack->least = UINT32_MAX;

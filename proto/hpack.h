@@ -29,7 +29,7 @@ struct sw_hpack {
 	uint32_t text_start; /* their strings, in memory */
 	uint32_t text_end;
 	uint32_t least; /* smallest limit since the last block, UINT32_MAX when it did not change */
-	uint32_t told;	/* writer: table size that the peer knows of */
+	uint32_t told;	/* table size that the peer goes by: of ours (writer), its (reader) */
 	bool update;	/* writer: the next block must begin with a size update */
 	bool inside;	/* reader: within a block, where no size update may come */
 };

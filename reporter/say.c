@@ -71,6 +71,15 @@ static bool wanted(enum sw_level level)
 	return level >= SW_LEVEL_WARNING || sw_config.log_level == SW_LEVEL_DEBUG;
 }
 
+/* Values and paths of others are in it: a line of ours is one line, and no terminal obeys it. */
+static void tame(char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if ((uint8_t)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+	}
+}
+
 void sw_say(enum sw_level level, const char *format, ...)
 {
 	char line[512];
@@ -87,6 +96,7 @@ void sw_say(enum sw_level level, const char *format, ...)
 	if (body < 0)
 		return;
 	head += (int)SW_MIN((size_t)body, sizeof(line) - (size_t)head - 2);
+	tame(line, (size_t)head);
 	line[head++] = '\n';
 	say_line(line, (size_t)head);
 }

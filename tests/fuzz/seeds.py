@@ -5,14 +5,17 @@ usage: seeds.py DEST
 
 Writes DEST/PARSER/CASE for each tests/parsers/PARSER/CASE.bytes; both formats are explained where
 they are read: tests/parsers/README.md and tests/fuzz/fuzz_parser.c. And DEST/CODEC/CASE, examples
-of the RFCs for tests/fuzz/fuzz_CODEC.c, where their format is explained.
+of the RFCs for tests/fuzz/fuzz_CODEC.c, where their format is explained. What
+longer runs have found, tests/fuzz/corpus/NAME.txt, one in base64 a line, comes as DEST/NAME/kept-N.
 """
 
+import base64
 import pathlib
 import re
 import sys
 
-PARSERS = pathlib.Path(__file__).resolve().parent.parent / "parsers"
+HERE = pathlib.Path(__file__).resolve().parent
+PARSERS, CORPUS = HERE.parent / "parsers", HERE / "corpus"
 ESCAPE = re.compile(rb"\\(x[0-9a-fA-F]{2}|[rnt0\\])")
 NAMED = {b"r": b"\r", b"n": b"\n", b"t": b"\t", b"0": b"\0", b"\\": b"\\"}
 TURN, SKIP, FINISH, LITERAL = b"\xff\x00", b"\xff\x01", b"\xff\x02", b"\xff\xff"
@@ -35,6 +38,12 @@ BLOCKS = (
     "8287 85bf 4088 25a8 49e9 5ba9 7d7f 8925 a849 e95b b8e8 b4bf",
     "3fe1 0148 0233 3032 5808 7072 6976 6174 6531 0008 7061 7373 776f 7264 0673 6563 7265 74", "20 82",
 )
+CARRIER = b"1-dHJhY2U=-c2VnbWVudA==-3-c2VydmljZQ==-aW5zdGFuY2U=-L2lu-cGVlcjo4MA=="
+ENTRIES = (b"LD_PRELOAD=/x/libswagent.so", b"SW_AGENT_NAME=shop", b"SW_AGENT_INSTANCE_NAME=one",
+           b"SW_AGENT_EXEC_OF=one\ttwo", b"SW_AGENT_PROTOCOL=file", b"SW_AGENT_NAME", b"", b"=")
+TEXTS_OF_KEYS = (b"\0a:1,[::1]:11800, b.c:65535", b"\2/a*/**/b?*.js\0/a/x/bc.js",
+                 b'\1{"a":"b\\n\\u00e9\\ud83d\\ude00","c":1.5e3,"d":true,"e":null}',
+                 b"\3.js, *.x.y ,/p/**,GET\0/a.js")
 TEXTS = "f1e3 c2e5 f23a 6ba0 ab90 f4ff", "d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff", "fffffffb"
 
 
@@ -51,9 +60,25 @@ def codec_seeds():
         bytes([len(frames[i:i + 100])]) + frames[i:i + 100] + b"\xc0" for i in range(0, len(frames), 100)) + b"\xe5"
     blocks = [bytes.fromhex(block) for block in BLOCKS]
     yield "hpack", "blocks", b"\0" + b"".join(len(b).to_bytes(2, "big") + b for b in blocks)
+    yield "hpack", "reduced", bytes.fromhex("00 f0a0 0400 aa")  # and no update of the table follows
     yield "hpack", "fields", b"\1" + b"\4\1a\1b" * 40 + b"\xf0\x50" + b"\5\1a\1c" * 8
     for i, text in enumerate(TEXTS):
         yield "hpack", f"text{i}", b"\2" + bytes.fromhex(text)
+    yield "carrier", "good", CARRIER
+    yield "carrier", "short", b"1-YQ-YQ==-0-YQ=-YWI-YWI=-YQ=="
+    yield "config", "raw", b"\0".join(ENTRIES)
+    yield "config", "many", b"\0".join(ENTRIES) + b"\0" + b"\2\xff" * 4
+    for case, value in ("good", b"7"), ("flags", b"true"), ("bad", b"\xffno\x01\x08"), ("long", b"x\x01\xff"):
+        yield "config", case, b"".join(bytes([i]) + value + b"\0" for i in range(0x80, 0xb0))
+    for i, text in enumerate(TEXTS_OF_KEYS):
+        yield "texts", str(i), text
+
+
+def corpus_seeds():
+    """(fuzzer, case, bytes)"""
+    for file in sorted(CORPUS.glob("*.txt")):
+        for i, line in enumerate(file.read_text().split()):
+            yield file.stem, f"kept-{i}", base64.b64decode(line)
 
 
 def unescape(text):
@@ -89,7 +114,7 @@ def main():
         folder = pathlib.Path(sys.argv[1]) / golden.parent.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / golden.stem).write_bytes(seed(golden.read_bytes()))
-    for codec, case, content in codec_seeds():
+    for codec, case, content in [*codec_seeds(), *corpus_seeds()]:
         folder = pathlib.Path(sys.argv[1]) / codec
         folder.mkdir(parents=True, exist_ok=True)
         (folder / case).write_bytes(content)

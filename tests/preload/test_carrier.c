@@ -72,6 +72,16 @@ Test(carrier, no_field_is_empty)
 		cr_assert_eq(read_text(empty[i]), SW_CARRIED_SUPPRESSED, "%s", empty[i]);
 }
 
+/* A collector would have to be told of a parent without a name. */
+Test(carrier, no_field_decodes_to_nothing)
+{
+	cr_assert_eq(read_text("1-Y-YQ==-0-YQ==-YQ==-YQ==-YQ=="), SW_CARRIED_SUPPRESSED);
+	cr_assert_eq(read_text("1-YQ==-Y===-0-YQ==-YQ==-YQ==-YQ=="), SW_CARRIED_SUPPRESSED);
+	cr_assert_eq(read_text("1-YQ==-YQ==-0-YQ==-YQ==-YQ==-Y=="), SW_CARRIED_SUPPRESSED);
+	cr_assert_eq(read_text("1-YQ==-YQ==-0-YQ==-YQ==-YWJjZ-YQ=="), SW_CARRIED_SUPPRESSED);
+	cr_assert_eq(read_text("1-YQ-YQ==-0-YWI-YWJj-YWJjZA-YQ="), SW_CARRIED_SAMPLED);
+}
+
 Test(carrier, span_id_is_decimal)
 {
 	cr_assert_eq(read_text("1-YQ==-YQ==-123456789-YQ==-YQ==-YQ==-YQ=="), SW_CARRIED_SAMPLED);

@@ -81,9 +81,9 @@ Test(config, flags)
 	READ(&config, "SW_AGENT_ENABLE=no", "SW_AGENT_FORCE_TLS=1",
 	     "SW_AGENT_ASYNCIO_ENHANCEMENT=");
 	assert_defaults(&config);
-	assert_complaint(0, "SW_AGENT_ASYNCIO_ENHANCEMENT", "");
+	assert_complaint(0, "SW_AGENT_ENABLE", "no");
 	assert_complaint(1, "SW_AGENT_FORCE_TLS", "1");
-	assert_complaint(2, "SW_AGENT_ENABLE", "no");
+	assert_complaint(2, "SW_AGENT_ASYNCIO_ENHANCEMENT", "");
 	cr_assert_null(sw_config_complaint(3));
 }
 
@@ -146,8 +146,8 @@ Test(config, choices)
 	     "SW_AGENT_NAME=a");
 	cr_assert_eq(config.protocol, SW_PROTOCOL_GRPC);
 	cr_assert_eq(config.log_level, SW_LEVEL_INFO);
-	assert_complaint(0, "SW_AGENT_LOGGING_LEVEL", "debug,info");
-	assert_complaint(1, "SW_AGENT_PROTOCOL", "fil");
+	assert_complaint(0, "SW_AGENT_PROTOCOL", "fil");
+	assert_complaint(1, "SW_AGENT_LOGGING_LEVEL", "debug,info");
 	READ(&config, "SW_AGENT_LOGGING_LEVEL=warn");
 	cr_assert_eq(config.log_level, SW_LEVEL_WARNING);
 	READ(&config, "SW_AGENT_LOGGING_LEVEL=CRITICAL");
@@ -266,18 +266,59 @@ Test(config, everything_at_its_longest)
 
 Test(config, complaints_are_bounded)
 {
-	static const char *environment[1001];
+	static char lines[64][128];
+	const char *environment[65] = {NULL};
 	struct sw_config config;
 	unsigned count = 0;
 
-	for (int i = 0; i < 1000; i++)
-		environment[i] =
-			"SW_AGENT_QUEUE_TIMEOUT=a bad value that takes up some room in the store";
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, field, env, value, least, most, doc)                                          \
+	if (strcmp(#type, "text") != 0)                                                            \
+		environment[count] = strcat(strcpy(lines[count], env), "=a bad one"), count++;
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+	cr_assert_gt(count, 8);
 	read_lines(environment, &config);
-	while (sw_config_complaint(count))
-		count++;
-	cr_assert_leq(count, 8);
 	assert_defaults(&config);
+	for (count = 0; sw_config_complaint(count);)
+		count++;
+	cr_assert_eq(count, 8);
+}
+
+/* As with getenv, also when it is no good. */
+Test(config, of_two_entries_the_first_counts)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_NAME=first", "SW_AGENT_NAME=second");
+	cr_assert_str_eq(config.service_name, "first");
+	READ(&config, "SW_AGENT_QUEUE_TIMEOUT=bad", "SW_AGENT_QUEUE_TIMEOUT=7");
+	assert_defaults(&config);
+	assert_complaint(0, "SW_AGENT_QUEUE_TIMEOUT", "bad");
+	READ(&config, "SW_AGENT_QUEUE_TIMEOUT=7", "SW_AGENT_QUEUE_TIMEOUT=bad");
+	cr_assert_eq(config.queue_timeout_s, 7);
+	cr_assert_null(sw_config_complaint(0));
+	READ(&config, "SW_AGENT_SAMPLE=5", "SW_SAMPLE_N_PER_3_SECS=bad");
+	assert_defaults(&config);
+	assert_complaint(0, "SW_SAMPLE_N_PER_3_SECS", "bad");
+	READ(&config, "SW_AGENT_SAMPLE=bad", "SW_SAMPLE_N_PER_3_SECS=5");
+	cr_assert_eq(config.sample_per_3s, 5);
+	cr_assert_null(sw_config_complaint(0));
+}
+
+/* They were copied all, and the first, which counts, found no room. */
+Test(config, many_of_one_name_take_no_room)
+{
+	static const char *environment[1001];
+	struct sw_config config;
+
+	for (size_t i = 0; i < SW_COUNT_OF(environment) - 1; i++)
+		environment[i] = i ? "SW_AGENT_NAME=one of those that count for nothing"
+				   : "SW_AGENT_NAME=shop";
+	read_lines(environment, &config);
+	cr_assert_str_eq(config.service_name, "shop");
+	cr_assert_null(sw_config_complaint(0));
 }
 
 Test(config, a_second_read_begins_afresh)

@@ -127,6 +127,51 @@ Test(lineage, slots_of_the_dead_are_taken_over)
 	cr_assert_neq(with(environment), environment);
 }
 
+/* Nothing to tell: its slot was given back at once, and once more when its call was done. */
+Test(lineage, a_slot_is_given_back_once)
+{
+	static struct sw_lineage_env foreign, env[16];
+	char *theirs[200], *ours[200];
+
+	tell();
+	for (size_t i = 0; i < SW_COUNT_OF(ours); i++) {
+		theirs[i] = other;
+		ours[i] = i ? other : preload;
+	}
+	theirs[199] = ours[199] = NULL;
+	sw_lineage_env(theirs, &foreign);
+	cr_assert_eq(foreign.environment, theirs);
+	sw_lineage_env(ours, &env[0]);
+	cr_assert_not(sw_lineage_done(&foreign));
+	sw_lineage_env(ours, &env[1]);
+	cr_assert_neq(env[0].environment, env[1].environment);
+	cr_assert(sw_lineage_done(&env[0]));
+	cr_assert(sw_lineage_done(&env[1]));
+}
+
+Test(lineage, half_of_one_is_nobody)
+{
+	static const char *const broken[] = {"\t", "one\t", "\ttwo", "one\ttwo\tthree"};
+	struct sw_bytes instance, service;
+
+	for (size_t i = 0; i < SW_COUNT_OF(broken); i++) {
+		char entry[64] = "SW_AGENT_EXEC_OF=", *environment[] = {entry, NULL};
+
+		strcat(entry, broken[i]);
+		sw_lineage_load(environment);
+		cr_assert_null(environment[0]);
+		cr_assert_not(sw_lineage_of(&instance, &service), "%zu", i);
+	}
+}
+
+Test(lineage, a_name_with_a_tab_is_not_told)
+{
+	char *environment[] = {preload, NULL};
+
+	sw_lineage_tell(SW_BYTES("one\ttwo"), SW_BYTES("service"));
+	cr_assert_eq(with(environment), environment);
+}
+
 Test(lineage, too_long_a_name_is_not_told)
 {
 	char *environment[] = {preload, NULL};

@@ -28,6 +28,14 @@ def warned(with_us, without, count=1):
     return b"\n".join(ours)
 
 
+def test_a_line_of_ours_is_one_line(bench, origin):
+    """Whatever stands in a value: no lines that look like another's, no orders to a terminal."""
+    without = bench.run(curl(origin), agent=False)
+    with_us = bench.run(curl(origin), env={"SW_AGENT_QUEUE_TIMEOUT": "5\ngone \x1b[2J\x7f\u00e9"})
+    line = warned(with_us, without)
+    assert "=5?gone ?[2J?\u00e9 is not a whole number".encode() in line
+
+
 def test_path_and_mode(bench, origin, tmp_path):
     result = bench.run(curl(origin), env={"SW_AGENT_FILE_PATH": tmp_path / "r" / "a-%p-%p.jsonl"})
     assert b"swagent" in result.err

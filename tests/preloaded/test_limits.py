@@ -99,9 +99,9 @@ def test_closings(bench, origin, compiled, ports, protocol):
 
 def test_standard_descriptors_closed(bench, origin, compiled):
     """Connections get the numbers 0, 1 and 2: what we have to say does not go there (27)."""
-    env = DEBUG | {"SW_AGENT_FILE_PATH": "/nonexistent/x"}
+    env = DEBUG | {"SW_AGENT_FILE_PATH": "/dev/null/x"}
     argv = [compiled("limits"), origin.port, "close_standard"]
-    result = compared(bench, origin, argv, 4, said=".*cannot write /nonexistent/x.*\n.*".encode(), env=env)
+    result = compared(bench, origin, argv, 4, said=".*cannot write /dev/null/x.*\n.*".encode(), env=env)
     assert b"again: 0\n" in result.out
 
 

@@ -213,7 +213,7 @@ def stderr_lines(bench, tmp_path, origin, mode):
     path = tmp_path / "stderr"
     with open(path, mode) as file:
         subprocess.run(["/usr/bin/python3", "-c", script], stderr=file, check=True, timeout=60,
-                       env=bench.env(env={"SW_AGENT_FILE_PATH": "/nonexistent/x"}))
+                       env=bench.env(env={"SW_AGENT_FILE_PATH": "/dev/null/x"}))
     return path.read_bytes().splitlines()
 
 

@@ -34,6 +34,7 @@ MARKER = ([b"1-------"], [b""])
     "1-dA==-cw==--YQ==-YQ==-YQ==-YQ==", "1--cw==-1-YQ==-YQ==-YQ==-YQ==",
     reader.carrier(flag="0"), "1-dA==-cw==-99999999999-YQ==-YQ==-YQ==-YQ==",
     "1-d A-cw==-1-YQ==-YQ==-YQ==-YQ==", "a" * 5000,
+    "1-dA==-c-1-YQ==-YQ==-YQ==-YQ==",  # base64 of nothing: the segment was lost for it
 ], ids=lambda sw8: sw8[:20])
 def test_suppressed_and_invalid_carriers(bench, web, origin, sw8):
     """No segment, and the calls made on its behalf carry the marker on."""

@@ -373,6 +373,19 @@ Test(hpack, less_room_than_announced)
 	cr_reads("400161 0162 400163 0164 400165 0166", "a: b\nc: d\ne: f\n", 68);
 	cr_reads("bebf", "e: f\nc: d\n", 68);
 	cr_breaks("c0");
+	/* it is the peer's table that must follow a reduction, though ours is no larger anyway */
+	sw_hpack_init(&hpack, memory, 70);
+	cr_assert(sw_hpack_limit(&hpack, 70));
+	cr_breaks("82");
+	sw_hpack_init(&hpack, memory, 70);
+	cr_assert(sw_hpack_limit(&hpack, 70));
+	cr_reads("3f27 82", ":method: GET\n", 0);
+	cr_reads("82", ":method: GET\n", 0);
+	/* none, when it is allowed more than we have room for */
+	sw_hpack_init(&hpack, memory, 70);
+	cr_assert_not(sw_hpack_limit(&hpack, 4096));
+	cr_reads("82", ":method: GET\n", 0);
+	cr_breaks("3f28");
 }
 
 /* An entry that is too large is no error, but nothing is left (section 4.4). */
