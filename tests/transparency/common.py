@@ -102,9 +102,9 @@ class Stage:
     def drop(self, outcome):
         shutil.rmtree(outcome.folder, ignore_errors=True)
 
-    def segments(self):
-        """How many segments the agent wrote so far: proof that it was there at all."""
-        files = list(self.records.iterdir())
+    def segments(self, run="*"):
+        """How many segments the agent wrote so far, or in one run: proof of its presence."""
+        files = list(self.records.glob(f"{run}-*"))
         return sum(file.read_bytes().count(b'{"kind":"segment"') for file in files), len(files)
 
     def close(self):
