@@ -2,8 +2,8 @@
 
     LD_PRELOAD=$PWD/build/libswagent.so python3 examples/fetch_fork.py 8080 http://127.0.0.1:8081
 
-Its trace shows: GET /PATH, and three calls that belong to it, made by three more instances: a child
-forked in the midst of a request goes on with that request.
+Its trace shows: GET /PATH without calls; the three calls are traces of their own, of three more
+instances. A worker that a pool forks in the midst of a request looks the same, and serves others.
 """
 
 import multiprocessing

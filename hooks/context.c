@@ -4,9 +4,11 @@
  * Two signs tell a thread that interleaves requests: it read a head while an earlier one of another
  * connection was still unanswered; or it waits for many descriptors at once (epoll, poll, select)
  * and its connections do not block. The second is known before the first call can be misjudged,
- * and spares the servers that wait only for their listening socket: their connections block. A
- * third tells of the whole process: a request was answered by another thread than read it. All
- * are for ever, because a wrong parent is worse than none.
+ * and spares the servers that wait only for their listening socket: their connections block. In a
+ * Python process that sign alone is not enough (uWSGI's workers): its event loops are known by
+ * their contexts and greenlets, and others by waiting while a request is unanswered. A last one
+ * tells of the whole process: a request was answered by another thread than read it. All are for
+ * ever, because a wrong parent is worse than none.
  */
 #include "hooks/context.h"
 
@@ -24,12 +26,20 @@ static bool blocks(int fd)
 void sw_context_serves(struct sw_guest *g, int fd, sw_ref talk, sw_ref entry)
 {
 	g->lent_by = SW_LENT_NOT;
-	sw_python_serves(g, (struct sw_whom){talk, entry});
+	sw_python_serves(g, (struct sw_whom){.talk = talk, .entry = entry});
 	if (g->talk != talk && sw_flow_unanswered_by(g->talk, sw_guest_tid(g)))
 		g->mixed = true;
-	if (g->loop && !g->mixed && !blocks(fd))
-		g->mixed = true;
+	if (g->loop && !g->mixed && !blocks(fd)) {
+		g->tentative = sw_python_plain();
+		g->mixed = !g->tentative;
+	}
 	g->talk = talk;
+}
+
+void sw_context_waits(struct sw_guest *g)
+{
+	if (g->tentative && sw_flow_unanswered_by(g->talk, sw_guest_tid(g)))
+		g->mixed = true;
 }
 
 static _Atomic bool handed_over;
@@ -42,6 +52,8 @@ void sw_context_handed_over(void)
 /* What the thread itself has read, where that says something. */
 static sw_ref own_request(struct sw_guest *g)
 {
+	if (g->tentative && !sw_python_plain())
+		return 0;
 	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed)
 		       ? 0
 		       : sw_flow_unanswered_by(g->talk, sw_guest_tid(g));
@@ -58,7 +70,7 @@ struct sw_whom sw_context_whom(struct sw_guest *g)
 	}
 	if (g->lent_by != SW_LENT_NOT)
 		return g->lent;
-	return (struct sw_whom){g->talk, own_request(g)};
+	return (struct sw_whom){.talk = g->talk, .entry = own_request(g)};
 }
 
 sw_ref sw_context_request(struct sw_guest *g)

@@ -20,6 +20,9 @@ struct sw_whom sw_context_whom(struct sw_guest *g);
  * it read itself is unanswered it works for that. */
 void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by);
 
+/* This thread is about to wait for events of many descriptors. */
+void sw_context_waits(struct sw_guest *g);
+
 /* A request was answered by another thread than the one that read it: threads of this process hand
  * requests over, and what a thread read last says nothing of what it works for. */
 void sw_context_handed_over(void);

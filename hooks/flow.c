@@ -675,9 +675,10 @@ void sw_flow_accepted(struct sw_guest *g, int fd)
 	begin_talk(g, fd, SW_ROLE_SERVER);
 	talk = talk_at(sw_fd_entry(fd));
 	if (talk)
-		sw_python_serves(g, (struct sw_whom){talk_ref(talk), 0});
+		sw_python_serves(g, (struct sw_whom){.talk = talk_ref(talk)});
 	if (!atomic_load_explicit(&sw_process_serves, memory_order_relaxed)) {
 		atomic_store(&sw_process_serves, true);
+		sw_python_listens(g);
 		g->kick = true;
 	}
 }

@@ -334,7 +334,7 @@ static struct sw_whom whose(const void *caller)
 {
 	if (sw_guest_self.ours || sw_guest_hidden() || !atomic_load(&sw_armed) ||
 	    !sw_python_makes_thread(caller))
-		return (struct sw_whom){0, 0};
+		return (struct sw_whom){.talk = 0};
 	return sw_context_whom(&sw_guest_self);
 }
 

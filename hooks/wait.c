@@ -14,6 +14,8 @@ static inline void waits(bool many)
 	if (many && !sw_guest_vfork) {
 		sw_guest_self.loop = true;
 		sw_python_waits();
+		if (SW_UNLIKELY(sw_guest_self.tentative))
+			sw_context_waits(&sw_guest_self);
 	}
 	if (SW_UNLIKELY(atomic_load_explicit(&sw_ring_reader, memory_order_relaxed) ==
 			SW_READER_LEFT) &&
@@ -78,7 +80,7 @@ static inline void waits_to_be_told(void)
 
 	if (SW_UNLIKELY(g->lent_by == SW_LENT_BIRTH) && !sw_guest_vfork &&
 	    sw_python_waits_to_be_told())
-		sw_context_lend(g, (struct sw_whom){0, 0}, SW_LENT_NOT);
+		sw_context_lend(g, (struct sw_whom){.talk = 0}, SW_LENT_NOT);
 }
 
 int sw_plain_sem_wait(sem_t *sem)

@@ -39,3 +39,17 @@ const char *sw_disarmed_by(void)
 {
 	return atomic_load(&reason);
 }
+
+static const char *_Atomic no_contexts;
+
+const char *sw_why_no_contexts(void)
+{
+	return atomic_load(&no_contexts);
+}
+
+void sw_no_contexts(const char *why)
+{
+	const char *none = NULL;
+
+	atomic_compare_exchange_strong(&no_contexts, &none, why);
+}

@@ -28,6 +28,11 @@ extern _Atomic bool sw_stood_down;
 /* Why we are disarmed, or NULL. */
 const char *sw_disarmed_by(void);
 
+/* Why CPython's contexts are not used (hooks/python); NULL: they are, or there are none. Any
+ * thread. */
+const char *sw_why_no_contexts(void);
+void sw_no_contexts(const char *why);
+
 #define SW_CHECK(condition)                                                                        \
 	(SW_LIKELY(condition) ? true : (sw_disarm(__FILE_NAME__ ": " #condition), false))
 

@@ -27,7 +27,8 @@ typedef uint64_t sw_ref;
 /* For whom something is done: a conversation in which we serve, and one request on it. */
 struct sw_whom {
 	sw_ref talk;
-	sw_ref entry; /* 0: whatever request is the conversation's oldest unanswered one */
+	sw_ref entry;  /* 0: whatever request is the conversation's oldest unanswered one */
+	uint64_t lent; /* 1: came with what was begun or taken here, not read here */
 };
 
 /* How a thread came to work for a request that it did not read. */
@@ -42,6 +43,7 @@ struct sw_guest {
 	uint32_t refused; /* entries refused since the stamp was set */
 	bool ours;	  /* a thread of ours, or made by one: never observed */
 	bool loop;	 /* this thread has waited for many descriptors at once (hooks/context.h) */
+	bool tentative;	 /* it might be such a thread, but has answered before it waited so far */
 	bool mixed;	 /* this thread has had two requests open at once (hooks/context.h) */
 	bool kick;	 /* the reporter wants to be told, once we have left */
 	bool left;	 /* modules want to be told, once we have left (preload/module.h) */

@@ -245,12 +245,19 @@ static void drop_descriptors(struct sw_agent *a)
 /* What the guest half found out and cannot say itself. Each once. */
 static void say_findings(void)
 {
-	static bool disarmed, shy;
+	static bool disarmed, shy, contexts;
 
 	if (!disarmed && sw_disarmed_by()) {
 		disarmed = true;
 		sw_say(SW_LEVEL_WARNING, "an internal check failed (%s); nothing more is observed",
 		       sw_disarmed_by());
+	}
+	if (!contexts && sw_why_no_contexts()) {
+		contexts = true;
+		sw_say(SW_LEVEL_WARNING,
+		       "this Python's contexts cannot be followed (%s): calls made by its tasks "
+		       "are traces of their own",
+		       sw_why_no_contexts());
 	}
 	if (!shy && sw_counter_read(SW_COUNTER_PEER_SHY)) {
 		shy = true;

@@ -4,6 +4,9 @@
  * what is not there would allocate, and leave a message that the program may read. A CPython that
  * comes later, by dlopen, is not found.
  */
+#include <dlfcn.h>
+#include <link.h>
+
 #include "hooks/python/internal.h"
 #include "preload/sys.h"
 
@@ -15,17 +18,48 @@ struct sw_python_api sw_py;
 
 static _Atomic int present; /* 0 not looked, 1 yes, -1 no */
 
+static bool complete(void)
+{
+	void *const *slot = (void *const *)&sw_py;
+
+	for (size_t i = 0; i < sizeof(sw_py) / sizeof(*slot); i++) {
+		if (!slot[i])
+			return false;
+	}
+	return true;
+}
+
 /* Two threads may look at once: both write the same. */
 static int look(void)
 {
-	bool all = true;
-
-#define SW_PY(type, name, params)                                                                  \
-	sw_py.name = name;                                                                         \
-	all = all && sw_py.name;
+#define SW_PY(type, name, params) sw_py.name = name;
 #include "hooks/python/api.def"
 #undef SW_PY
-	return all ? 1 : -1;
+	return complete() ? 1 : -1;
+}
+
+static int is_libpython(struct dl_phdr_info *info, size_t size, void *none)
+{
+	(void)size;
+	(void)none;
+	return strstr(info->dlpi_name, "libpython3.") != NULL;
+}
+
+/* It is there, so only a version without contexts lacks a name. */
+static int look_later(void)
+{
+	if (!dl_iterate_phdr(is_libpython, NULL))
+		return -1;
+#define SW_PY(type, name, params) sw_py.name = (type(*) params)dlsym(RTLD_DEFAULT, #name);
+#include "hooks/python/api.def"
+#undef SW_PY
+	return complete() ? 1 : -1;
+}
+
+void sw_python_look_again(void)
+{
+	if (atomic_load(&present) < 0 && look_later() > 0)
+		atomic_store_explicit(&present, 1, memory_order_release);
 }
 
 bool sw_python_found(void)

@@ -28,7 +28,6 @@ static struct {
 } pending;
 
 static _Atomic int state; /* enum sw_python_state */
-static const char *_Atomic off_because;
 static _Atomic bool preparing;
 static __thread const sw_object *reading;
 
@@ -44,16 +43,9 @@ bool sw_python_ready(void)
 
 void sw_python_off(const char *why)
 {
-	const char *none = NULL;
-
-	atomic_compare_exchange_strong(&off_because, &none, why);
+	sw_no_contexts(why);
 	if (atomic_exchange(&state, SW_PYTHON_OFF) != SW_PYTHON_OFF)
 		sw_count(PYTHON_OFF);
-}
-
-const char *sw_python_off_because(void)
-{
-	return atomic_load(&off_because);
 }
 
 /* The API keeps states by thread alone: with several interpreters it may answer for another. */
@@ -165,7 +157,7 @@ void sw_python_note_reading(const sw_object *context)
 void sw_python_waits(void)
 {
 	reading = NULL;
-	sw_python_fresh = (struct sw_whom){0, 0};
+	sw_python_fresh = (struct sw_whom){.talk = 0};
 }
 
 bool sw_python_unbound(struct sw_whom *ret_whom)
@@ -185,6 +177,11 @@ bool sw_python_unbound(struct sw_whom *ret_whom)
 static bool is_entered(const sw_object *context)
 {
 	return context && sw_python_word(context, sw_python_at.prev);
+}
+
+bool sw_python_plain(void)
+{
+	return sw_python_ready() && !sw_python_greenlets() && !is_entered(sw_python_context());
 }
 
 /* With the GIL, in the context that is current. */
@@ -276,7 +273,7 @@ static void python_left(struct sw_guest *g)
 	struct sw_whom whom = g->serves;
 	int error = errno;
 
-	g->serves = (struct sw_whom){0, 0};
+	g->serves = (struct sw_whom){.talk = 0};
 	if (!usable() || !sw_py.PyGILState_GetThisThreadState())
 		whom.talk = 0;
 	else if (!sw_python_ready() && is_main(g))
@@ -299,6 +296,8 @@ void sw_python_serves(struct sw_guest *g, struct sw_whom whom)
 
 void sw_python_listens(struct sw_guest *g)
 {
+	if (!sw_python_found())
+		sw_python_look_again();
 	if (sw_python_state() == SW_PYTHON_UNKNOWN && sw_python_found())
 		g->left = true;
 }

@@ -1,10 +1,13 @@
 /*
- * What one thread hands to another through a queue. The GIL serialises all of it.
+ * What one thread, or greenlet, hands to another through a queue. The GIL serialises all of it.
  *
- * queue.SimpleQueue, below every executor: the item's address leads to the request for which it
- * was put. An item that is put twice, for different requests, is for none: its address no longer
- * tells which. deque, below queue.Queue: only whether somebody else fills it; a thread that takes
- * from such a queue no longer works for the request that it was started in.
+ * queue.SimpleQueue, below every executor, and gevent's, which stands for it: an executor's task
+ * leads by its address to the request for which it was put. A task that is put twice, for different
+ * requests, is for none: its address no longer tells which. Whoever takes anything else works for
+ * nobody that was lent to him: it may be another's job. Only what is kept last in, first out, is a
+ * store of things to use (connections), no list of jobs. deque, below queue.Queue: only whether
+ * somebody else fills it; a thread that takes from such a queue no longer works for the request
+ * that it was started in.
  */
 #include "hooks/python/internal.h"
 
@@ -50,33 +53,63 @@ static struct item *make(const sw_object *item)
 	return place;
 }
 
+/* Of concurrent.futures */
+static bool is_task(const sw_object *item)
+{
+	static const void *tasks;
+	const void *type = sw_python_type(item);
+
+	if (!tasks && strcmp(sw_python_type_name(type), "_WorkItem") == 0)
+		tasks = type;
+	return type == tasks;
+}
+
 void sw_python_given(const sw_object *item)
 {
-	struct sw_whom whom = sw_context_whom(&sw_guest_self);
-	struct item *known = find(item);
+	struct item *known = is_task(item) ? find(item) : NULL;
+	struct sw_whom whom;
 
+	if (!is_task(item))
+		return;
+	whom = sw_context_whom(&sw_guest_self);
 	if (!known) {
 		if (!whom.entry)
 			return;
 		known = make(item);
 		known->whom = whom;
 	} else if (known->whom.entry != whom.entry) {
-		known->whom = (struct sw_whom){0, 0};
+		known->whom = (struct sw_whom){.talk = 0};
 	}
 	known->count++;
 }
 
-void sw_python_taken(const sw_object *item)
+/* A greenlet is told by its context, a thread by itself. One that has read a request works for it,
+ * whatever it takes. */
+static void work_for(struct sw_whom whom)
 {
-	struct item *known = find(item);
-	struct sw_whom whom = {0, 0};
+	struct sw_whom now;
+	bool told = sw_python_current(&now) == SW_PYTHON_HERE;
 
+	whom.lent = 1;
+	if (told ? now.lent : whom.entry && sw_python_in_greenlet())
+		sw_python_set(whom);
+	else if (!told)
+		sw_context_lend(&sw_guest_self, whom, SW_LENT_ITEM);
+}
+
+void sw_python_taken(const sw_object *queue, const sw_object *item)
+{
+	struct item *known = is_task(item) ? find(item) : NULL;
+	struct sw_whom whom = {.talk = 0};
+
+	if (!is_task(item) && strstr(sw_python_type_name(sw_python_type(queue)), "Lifo"))
+		return;
 	if (known) {
 		whom = known->whom;
 		if (--known->count == 0)
 			known->at = NULL;
 	}
-	sw_context_lend(&sw_guest_self, whom, SW_LENT_ITEM);
+	work_for(whom);
 }
 
 /* ---- deques ---- */
@@ -102,14 +135,39 @@ bool sw_python_waits_to_be_told(void)
 	return waits;
 }
 
+static bool is_lock(const sw_object *item)
+{
+	static const void *other; /* the type seen last that is none */
+	const void *type = sw_python_type(item);
+	const char *name;
+
+	if (type == other)
+		return false;
+	name = sw_python_type_name(type);
+	if (strcmp(name, "_thread.lock") == 0 || strstr(name, "LockType"))
+		return true;
+	other = type;
+	return false;
+}
+
+/* Is about to wait on a condition. A thread of the system's is asked again when it does. */
+static void will_wait(void)
+{
+	struct sw_whom now;
+
+	queued = sw_guest_self.lent_by == SW_LENT_BIRTH;
+	if (sw_python_greenlets() && sw_python_current(&now) == SW_PYTHON_HERE && now.lent)
+		sw_python_set((struct sw_whom){.lent = 1});
+}
+
 void sw_python_appended(const sw_object *deque, const sw_object *item)
 {
 	size_t slot = deque_slot(deque);
 	const void *thread = &sw_guest_self;
 
-	if (SW_UNLIKELY(sw_guest_self.lent_by == SW_LENT_BIRTH) && item &&
-	    strcmp(sw_python_type_name(sw_python_type(item)), "_thread.lock") == 0)
-		queued = true;
+	if (item && (sw_guest_self.lent_by == SW_LENT_BIRTH || sw_python_greenlets()) &&
+	    is_lock(item))
+		will_wait();
 	if (deques[slot].at == deque && deques[slot].thread != thread)
 		thread = NULL;
 	deques[slot].at = deque;
@@ -122,5 +180,5 @@ void sw_python_popped(const sw_object *deque)
 
 	if (sw_guest_self.lent_by == SW_LENT_BIRTH &&
 	    (deques[slot].at != deque || deques[slot].thread != &sw_guest_self))
-		sw_context_lend(&sw_guest_self, (struct sw_whom){0, 0}, SW_LENT_BIRTH);
+		sw_context_lend(&sw_guest_self, (struct sw_whom){.talk = 0}, SW_LENT_BIRTH);
 }

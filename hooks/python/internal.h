@@ -19,6 +19,9 @@ extern struct sw_python_api sw_py;
 /* Finds the API; once, then a load. False: no CPython of a version with contexts. Any thread. */
 bool sw_python_found(void);
 
+/* For a CPython that was loaded after the program began: when it begins to serve. */
+void sw_python_look_again(void);
+
 enum sw_python_state { SW_PYTHON_UNKNOWN, SW_PYTHON_READY, SW_PYTHON_OFF };
 
 /* Off for the rest of the process; `why` is said once. Any thread. */
@@ -110,7 +113,7 @@ bool sw_python_in_greenlet(void);
 
 /* ---- handoff.c: an item that one thread puts and another takes ---- */
 void sw_python_given(const sw_object *item);
-void sw_python_taken(const sw_object *item);
+void sw_python_taken(const sw_object *queue, const sw_object *item);
 void sw_python_appended(const sw_object *deque, const sw_object *item);
 void sw_python_popped(const sw_object *deque);
 

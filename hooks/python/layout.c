@@ -270,7 +270,7 @@ static uint32_t fold(ssize_t hash)
 
 const char *sw_python_find_layout(void)
 {
-	static const char text[sizeof(struct sw_whom)] = "swagent's value";
+	static const char text[sizeof(struct sw_whom)] = "the value of swagent...";
 	const char *missing = "our variable's value";
 	sw_object *value;
 

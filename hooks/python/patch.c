@@ -80,7 +80,7 @@ static const sw_object *first_argument(int flags, void *b, void *c, void *d)
 	void *item = patch[id].original(a, b, c, d, e);                                            \
                                                                                                    \
 	if (item)                                                                                  \
-		sw_python_taken(item);                                                             \
+		sw_python_taken(a, item);                                                          \
 	return item
 
 #define AROUND_APPEND(id)                                                                          \
@@ -245,7 +245,7 @@ static sw_object *given_context(sw_object *keywords)
 
 static int around_task_init(sw_object *self, sw_object *arguments, sw_object *keywords)
 {
-	struct sw_whom whom = {0, 0};
+	struct sw_whom whom = {.talk = 0};
 	sw_object *context, *token = NULL;
 	int result;
 
@@ -331,6 +331,7 @@ static void lend_context(sw_object *greenlet, struct sw_whom whom)
 
 	sw_py.PyErr_Fetch(&type, &value, &traceback);
 	context = sw_py.PyContext_New();
+	whom.lent = 1;
 	if (context) {
 		sw_python_set_in(context, whom);
 		if (sw_py.PyObject_SetAttrString(greenlet, "gr_context", context))

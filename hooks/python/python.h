@@ -2,7 +2,7 @@
  * Which request a thread of a CPython process works for, by a context variable of our own.
  *
  * Each connection that is accepted, and each request head that is read, is written into the
- * current contextvars context: `{conversation, request}`, 16 bytes. What Python copies on its own
+ * current contextvars context: struct sw_whom, as bytes. What Python copies on its own
  * when it makes tasks, callbacks and worker calls carries it along; the hooked send reads it from
  * memory, without the GIL. hooks/context.c asks here first.
  *
@@ -14,8 +14,9 @@
 
 #include "preload/guard.h"
 
-/* Why it is off, or NULL. */
-const char *sw_python_off_because(void);
+/* The calling thread runs Python code as a plain thread does: in no context that was entered, where
+ * no greenlets are. */
+bool sw_python_plain(void);
 
 /* Does this process hold a CPython, and is the mechanism at work? */
 bool sw_python_ready(void);
@@ -36,7 +37,7 @@ void sw_python_serves(struct sw_guest *g, struct sw_whom whom);
 /* The calling thread waits for events: what it read before is behind it. */
 void sw_python_waits(void);
 
-/* The process begins to listen: a good moment to find the layout. */
+/* The process begins to listen, or to serve: a good moment to find the layout. */
 void sw_python_listens(struct sw_guest *g);
 
 /* This thread is about to wait for a semaphore or a condition. True: to be told what to do next. */

@@ -114,7 +114,7 @@ static void read_for(int which, void *stream, ssize_t len, const void *buf)
 	struct sw_whom whom = sw_python_fresh;
 	sw_object *context, *token = NULL;
 
-	sw_python_fresh = (struct sw_whom){0, 0};
+	sw_python_fresh = (struct sw_whom){.talk = 0};
 	if (sw_python_prepare() && is_uvloop(*(sw_object **)stream)) {
 		context = context_of(*(sw_object **)stream);
 		if (context) {
@@ -220,7 +220,7 @@ static void give_own_context(sw_object *stream, sw_object *shared, struct sw_who
 
 static void accepted(sw_object *server, sw_object *stream)
 {
-	struct sw_whom whom = {sw_python_fresh.talk, 0};
+	struct sw_whom whom = {.talk = sw_python_fresh.talk};
 	sw_object *context;
 
 	if (!whom.talk || !sw_python_prepare() || !is_uvloop(server) || !is_uvloop(stream))

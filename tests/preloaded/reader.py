@@ -8,11 +8,12 @@ import os
 import stat
 
 from google.protobuf import json_format
-from skywalking.protocol.language_agent.Tracing_pb2 import (CrossProcess, Entry, Exit, Http,
-                                                           SegmentObject)
+from skywalking.protocol.language_agent.Tracing_pb2 import (CrossProcess, CrossThread, Entry, Exit,
+                                                           Http, SegmentObject)
 from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
 
 KINDS = {"segment": SegmentObject, "properties": InstanceProperties, "ping": InstancePingPkg}
+ADDRESS = "networkAddressUsedAtPeer"
 NEVER_EMPTY = ("traceId", "parentTraceSegmentId", "parentService", "parentServiceInstance",
                "parentEndpoint", "networkAddressUsedAtPeer")
 
@@ -68,10 +69,12 @@ def check(segment):
         keys = [tag.key for tag in span.tags]
         assert len(set(keys)) == len(keys), what
         assert all(tag.value for tag in span.tags), what
-        assert not span.refs or span.spanType == Entry, what
-        for ref in span.refs:
-            assert (ref.refType == CrossProcess) == (span.spanType == Entry), what
-            assert all(getattr(ref, field) for field in NEVER_EMPTY), what
+        for ref in span.refs:  # of an Exit: it goes on for a request that has ended
+            crosses = span.spanType == Entry
+            assert crosses or span.spanId == 0, what
+            assert ref.refType == (CrossProcess if crosses else CrossThread), what
+            assert all(getattr(ref, field) for field in NEVER_EMPTY if crosses or field != ADDRESS), what
+            assert crosses or getattr(ref, ADDRESS) == "", what
             assert ref.traceId == segment.traceId, what
 
 

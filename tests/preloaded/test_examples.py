@@ -32,7 +32,7 @@ PARENTS = {
     "background": {RIGHT},
     "blocking": {RIGHT},
     "fetch_asyncio": {RIGHT},
-    "fetch_fork": {RIGHT},
+    "fetch_fork": {NONE},  # a forked worker of a pool looks the same
     "fetch_gevent": {RIGHT},
     "fetch_native": {RIGHT},
     "fetch_processes": {NONE},  # they are forked amid the first request, and serve the others too

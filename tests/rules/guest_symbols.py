@@ -45,9 +45,10 @@ ALLOWED = {
     "strcspn": (("agent",), LOAD),
     "getenv": (("agent",), LOAD),
     "environ": (("agent", "process"), "read at load, and by an exec that is given none"),
-    "dlsym": (("real", "agent", "python_uv"),
+    "dlsym": (("real", "agent", "python_api", "python_uv"),
               "resolving, once; allocates only for the text of an error"),
     "dladdr": (("python_current", "python_uv"), "who calls: reads the loader's lists"),
+    "dl_iterate_phdr": (("python_api",), "reads the loader's lists, once per process that serves"),
     "dlopen": (("python_uv",), "a handle of what is loaded already, once per object that calls"),
     "dlclose": (("python_uv",), "of that handle"),
 }
