@@ -17,9 +17,10 @@
 #include "preload/exports.h"
 #include "preload/sys.h"
 
-enum uv_symbol { UV_READ_START, UV_ACCEPT, UV_FILENO, UV_SYMBOLS };
+enum uv_symbol { UV_READ_START, UV_LISTEN, UV_ACCEPT, UV_FILENO, UV_SYMBOLS };
 
-static const char *const names[UV_SYMBOLS] = {"uv_read_start", "uv_accept", "uv_fileno"};
+static const char *const names[UV_SYMBOLS] = {"uv_read_start", "uv_listen", "uv_accept",
+					      "uv_fileno"};
 
 #define LIBRARIES 4
 #define CALLBACKS 4
@@ -228,6 +229,50 @@ static void accepted(sw_object *server, sw_object *stream)
 	context = context_of(stream);
 	if (context && context == context_of(server))
 		give_own_context(stream, context, whom);
+}
+
+/*
+ * uvloop 0.14 keeps no contexts: what it makes in the callback of a listener copies the current
+ * one. There is one callback; whoever has another keeps it.
+ */
+typedef void (*connection_call)(void *server, int status);
+
+static connection_call _Atomic on_connection;
+
+static void around_connection(void *server, int status)
+{
+	struct sw_whom whom = {.talk = sw_python_fresh.talk};
+	sw_object *token = NULL;
+	int gil;
+
+	if (status || !whom.talk || sw_python_state() == SW_PYTHON_OFF) {
+		on_connection(server, status);
+		return;
+	}
+	gil = sw_py.PyGILState_Ensure();
+	if (sw_python_prepare() && is_uvloop(*(sw_object **)server) &&
+	    !context_of(*(sw_object **)server))
+		token = sw_python_set_for_now(whom);
+	on_connection(server, status);
+	if (token)
+		sw_python_unset(token);
+	sw_py.PyGILState_Release(gil);
+}
+
+typedef int (*listen_call)(void *server, int backlog, connection_call call);
+
+SW_EXPORT int uv_listen(void *server, int backlog, connection_call call);
+int uv_listen(void *server, int backlog, connection_call call)
+{
+	listen_call real = (listen_call)real_uv(UV_LISTEN, __builtin_return_address(0));
+	connection_call known = NULL;
+
+	if (!real)
+		return -ENOSYS;
+	if (python_calls() &&
+	    (atomic_compare_exchange_strong(&on_connection, &known, call) || known == call))
+		call = around_connection;
+	return real(server, backlog, call);
 }
 
 typedef int (*accept_call)(void *server, void *client);
