@@ -59,6 +59,23 @@ static sw_ref own_request(struct sw_guest *g)
 		       : sw_flow_unanswered_by(g->talk, sw_guest_tid(g));
 }
 
+static _Atomic bool told;
+
+void sw_context_tells(struct sw_guest *g)
+{
+	if (!atomic_load_explicit(&told, memory_order_relaxed) && !sw_python_present() &&
+	    own_request(g))
+		atomic_store(&told, true);
+}
+
+/* Where the mechanism is off nobody sees when a thread turns to something else. */
+static bool lent(const struct sw_guest *g)
+{
+	if (g->lent_by == SW_LENT_NOT || sw_python_is_off())
+		return false;
+	return g->lent_by != SW_LENT_BIRTH || !atomic_load_explicit(&told, memory_order_relaxed);
+}
+
 struct sw_whom sw_context_whom(struct sw_guest *g)
 {
 	struct sw_whom whom;
@@ -68,7 +85,7 @@ struct sw_whom sw_context_whom(struct sw_guest *g)
 			whom.entry = sw_flow_unanswered(whom.talk);
 		return whom;
 	}
-	if (g->lent_by != SW_LENT_NOT)
+	if (lent(g))
 		return g->lent;
 	return (struct sw_whom){.talk = g->talk, .entry = own_request(g)};
 }

@@ -23,6 +23,12 @@ void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by);
 /* This thread is about to wait for events of many descriptors. */
 void sw_context_waits(struct sw_guest *g);
 
+/* This thread tells another, by a condition or a semaphore. One that reads requests and tells may
+ * have threads that work for all of them, and who is told may not have had to wait: from then on
+ * no thread of this process works for the request that it was made in. Not for Python, whose own
+ * locks are these. */
+void sw_context_tells(struct sw_guest *g);
+
 /* A request was answered by another thread than the one that read it: threads of this process hand
  * requests over, and what a thread read last says nothing of what it works for. */
 void sw_context_handed_over(void);

@@ -121,6 +121,31 @@ int sw_plain_pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex
 	return sw_real.pthread_cond_clockwait(cond, mutex, clock, until);
 }
 
+static inline void tells(void)
+{
+	if (sw_guest_self.talk && !sw_guest_self.frame && !sw_guest_vfork)
+		sw_context_tells(&sw_guest_self);
+}
+
+int sw_plain_pthread_cond_signal(pthread_cond_t *cond)
+{
+	tells();
+	return sw_real.pthread_cond_signal(cond);
+}
+
+int sw_plain_pthread_cond_broadcast(pthread_cond_t *cond)
+{
+	tells();
+	return sw_real.pthread_cond_broadcast(cond);
+}
+
+/* In a handler, too. */
+int sw_plain_sem_post(sem_t *sem)
+{
+	tells();
+	return sw_real.sem_post(sem);
+}
+
 int sw_plain_select(int count, fd_set *in, fd_set *out, fd_set *err, struct timeval *timeout)
 {
 	waits(count > 0);

@@ -41,6 +41,16 @@ bool sw_python_ready(void)
 	return sw_python_state() == SW_PYTHON_READY;
 }
 
+bool sw_python_is_off(void)
+{
+	return sw_python_state() == SW_PYTHON_OFF;
+}
+
+bool sw_python_present(void)
+{
+	return sw_python_found();
+}
+
 void sw_python_off(const char *why)
 {
 	sw_no_contexts(why);
@@ -315,12 +325,21 @@ bool sw_python_makes_thread(const void *caller)
 		return true;
 	if (object_of(caller) != object_of((const void *)sw_py.Py_IsInitialized))
 		return false;
-	if (usable() && sw_py.PyGILState_Check()) /* so that its queues are known before it is */
-		sw_python_prepare();
-	return true;
+	/* So that its queues and locks are known before it is; else nobody would see that it is
+	 * told to work for another. */
+	return usable() && sw_py.PyGILState_Check() && sw_python_prepare() &&
+	       sw_python_handoffs_seen();
+}
+
+/* The thread that was to make the pending call may not exist here, nor the call itself. */
+static void python_forked(void)
+{
+	pending.wanted = false;
+	atomic_store(&pending.queued, false);
 }
 
 const struct sw_module sw_module_python = {
 	.name = "python",
 	.left = python_left,
+	.fork_child = python_forked,
 };

@@ -23,6 +23,7 @@ struct item {
 
 static struct item items[ITEMS];
 static uint32_t turn;
+static __thread const sw_object *took_from; /* by this thread, last */
 
 static struct item *row_of(const sw_object *item)
 {
@@ -73,9 +74,7 @@ void sw_python_given(const sw_object *item)
 		return;
 	whom = sw_context_whom(&sw_guest_self);
 	if (!known) {
-		if (!whom.entry)
-			return;
-		known = make(item);
+		known = make(item); /* also for none: the next to put it may be somebody */
 		known->whom = whom;
 	} else if (known->whom.entry != whom.entry) {
 		known->whom = (struct sw_whom){.talk = 0};
@@ -97,13 +96,25 @@ static void work_for(struct sw_whom whom)
 		sw_context_lend(&sw_guest_self, whom, SW_LENT_ITEM);
 }
 
+/* Of a queue that holds nothing (more): what was taken from it before is done. */
+static void found_empty(const sw_object *queue)
+{
+	if (sw_guest_self.lent_by == SW_LENT_ITEM && took_from == queue)
+		sw_context_lend(&sw_guest_self, (struct sw_whom){.talk = 0}, SW_LENT_NOT);
+}
+
 void sw_python_taken(const sw_object *queue, const sw_object *item)
 {
-	struct item *known = is_task(item) ? find(item) : NULL;
+	struct item *known = item && is_task(item) ? find(item) : NULL;
 	struct sw_whom whom = {.talk = 0};
 
+	if (!item) {
+		found_empty(queue);
+		return;
+	}
 	if (!is_task(item) && strstr(sw_python_type_name(sw_python_type(queue)), "Lifo"))
 		return;
+	took_from = queue;
 	if (known) {
 		whom = known->whom;
 		if (--known->count == 0)

@@ -106,6 +106,10 @@ bool sw_python_unbound(struct sw_whom *ret_whom);
 
 /* Patches the types of modules that have been imported. Cheap when no module is new. */
 void sw_python_patch(void);
+/* A new reference to the named thing, or NULL without an exception. */
+sw_object *sw_python_attribute(sw_object *of, const char *name);
+/* Whatever hands work to threads is patched, as far as it has been imported. */
+bool sw_python_handoffs_seen(void);
 /* greenlet is loaded and keeps a context for each. */
 bool sw_python_greenlets(void);
 /* True in a greenlet that is not its thread's first. */
@@ -113,9 +117,17 @@ bool sw_python_in_greenlet(void);
 
 /* ---- handoff.c: an item that one thread puts and another takes ---- */
 void sw_python_given(const sw_object *item);
+/* NULL: there was none. */
 void sw_python_taken(const sw_object *queue, const sw_object *item);
 void sw_python_appended(const sw_object *deque, const sw_object *item);
 void sw_python_popped(const sw_object *deque);
+
+/* ---- locks.c: what else may tell a thread what to do next ---- */
+void sw_python_lock_made(const sw_object *lock);
+void sw_python_locked(const sw_object *lock);
+/* A condition asks its lock whether the thread holds it. */
+void sw_python_rlock_asked(const sw_object *lock);
+void sw_python_rlocked(const sw_object *lock);
 
 /* ---- uv.c ---- */
 

@@ -80,7 +80,8 @@ enum sw_python_found sw_python_current(struct sw_whom *ret_whom)
 	const sw_object *context, *prev;
 	const void *thread;
 
-	if (sw_python_state() != SW_PYTHON_READY)
+	/* When it ends the states of threads go, also of those that are amid a call. */
+	if (sw_python_state() != SW_PYTHON_READY || !sw_py.Py_IsInitialized())
 		return SW_PYTHON_NOTHING;
 	thread = sw_py.PyGILState_GetThisThreadState();
 	context = thread ? sw_python_word(thread, sw_python_at.context) : NULL;
@@ -188,10 +189,12 @@ static bool found_value(const sw_object *context, const sw_object *value)
 	return hamt_find(sw_python_word(context, sw_python_at.vars)) == value;
 }
 
-/* One more variable, and the walk is still right. They live until the context goes. */
-static bool survives_insertion(const sw_object *context, sw_object *value)
+/* One more variable, and the walk is still right. They live until the context goes. Each has a name
+ * of its own: by their addresses alone they may have too few different hashes. */
+static bool survives_insertion(const sw_object *context, sw_object *value, int number)
 {
-	sw_object *var = sw_py.PyContextVar_New("swagent.probe", NULL);
+	char name[] = {'s', 'w', (char)('a' + number / 26), (char)('a' + number % 26), 0};
+	sw_object *var = sw_py.PyContextVar_New(name, NULL);
 	bool ok = var && put(var, value) && note_root(context) && found_value(context, value);
 
 	if (var)
@@ -215,7 +218,7 @@ static const char *find_in(sw_object *context, sw_object *value)
 	if (!note_root(context) || !found_value(context, value))
 		return "our variable";
 	for (int i = 0; i < INSERTIONS; i++) {
-		if (!survives_insertion(context, value))
+		if (!survives_insertion(context, value, i))
 			return "our variable among others";
 	}
 	return sw_python_at.array ? NULL : "large contexts";

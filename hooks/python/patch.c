@@ -71,16 +71,16 @@ static const sw_object *first_argument(int flags, void *b, void *c, void *d)
 
 #define AROUND_GIVE(id)                                                                            \
 	const sw_object *item = first_argument(patch[id].flags, b, c, d);                          \
+	void *result = patch[id].original(a, b, c, d, e);                                          \
                                                                                                    \
-	if (item)                                                                                  \
+	if (item && result) /* who takes it needs the GIL first */                                 \
 		sw_python_given(item);                                                             \
-	return patch[id].original(a, b, c, d, e)
+	return result
 
 #define AROUND_TAKE(id)                                                                            \
 	void *item = patch[id].original(a, b, c, d, e);                                            \
                                                                                                    \
-	if (item)                                                                                  \
-		sw_python_taken(a, item);                                                          \
+	sw_python_taken(a, item);                                                                  \
 	return item
 
 #define AROUND_APPEND(id)                                                                          \
@@ -90,6 +90,18 @@ static const sw_object *first_argument(int flags, void *b, void *c, void *d)
 #define AROUND_POP(id)                                                                             \
 	sw_python_popped(a);                                                                       \
 	return patch[id].original(a, b, c, d, e)
+
+#define AROUND_LOCKS(id, what)                                                                     \
+	void *result = patch[id].original(a, b, c, d, e);                                          \
+                                                                                                   \
+	if (result)                                                                                \
+		what;                                                                              \
+	return result
+
+#define AROUND_MAKE(id) AROUND_LOCKS(id, sw_python_lock_made(result))
+#define AROUND_LOCK(id) AROUND_LOCKS(id, sw_python_locked(a))
+#define AROUND_RLOCK(id) AROUND_LOCKS(id, sw_python_rlocked(a))
+#define AROUND_ASKED(id) AROUND_LOCKS(id, sw_python_rlock_asked(a))
 
 #define AROUND_WRITE(id)                                                                           \
 	sw_python_uv_writes(a);                                                                    \
@@ -168,8 +180,7 @@ static void exchange(int id, const sw_object *function)
 	method->call = (void *)rows[id].around;
 }
 
-/* A new reference to the named thing, or NULL without an exception. */
-static sw_object *attribute(sw_object *of, const char *name)
+sw_object *sw_python_attribute(sw_object *of, const char *name)
 {
 	sw_object *found = sw_py.PyObject_GetAttrString(of, name);
 
@@ -181,8 +192,8 @@ static sw_object *attribute(sw_object *of, const char *name)
 static void patch_in(int id, sw_object *module)
 {
 	bool in_type = rows[id].holder[0];
-	sw_object *holder = in_type ? attribute(module, rows[id].holder) : module;
-	sw_object *function = holder ? attribute(holder, rows[id].name) : NULL;
+	sw_object *holder = in_type ? sw_python_attribute(module, rows[id].holder) : module;
+	sw_object *function = holder ? sw_python_attribute(holder, rows[id].name) : NULL;
 
 	patch[id].done = true;
 	if (function) {
@@ -224,14 +235,21 @@ typedef int (*init_call)(sw_object *self, sw_object *arguments, sw_object *keywo
 
 static init_call task_init;
 
-/* create_task(..., context=Context()) where a request head has just been read: that context is the
- * request's (uvicorn --reset-contextvars). Elsewhere an empty context is what the program wants. */
+/*
+ * create_task(..., context=Context()) where a request head has just been read: that context is the
+ * request's (uvicorn --reset-contextvars). Elsewhere an empty context is what the program wants. One
+ * that comes again for another request is shared by them, and says nothing of any.
+ */
 static void fill_given_context(sw_object *context, struct sw_whom whom)
 {
 	struct sw_whom had;
 
-	if (sw_python_reading() == sw_python_context() && !sw_python_read(context, &had))
+	if (sw_python_reading() != sw_python_context())
+		return;
+	if (!sw_python_read(context, &had))
 		sw_python_set_in(context, whom);
+	else if (had.talk != whom.talk || (had.entry && had.entry != whom.entry))
+		sw_python_set_in(context, (struct sw_whom){.talk = 0});
 }
 
 static sw_object *given_context(sw_object *keywords)
@@ -266,8 +284,8 @@ static int around_task_init(sw_object *self, sw_object *arguments, sw_object *ke
  * for classes of Python that call it. That both agree is how we know the slot. */
 static void patch_task(sw_object *module)
 {
-	sw_object *type = attribute(module, "Task");
-	sw_object *wrapper = type ? attribute(type, "__init__") : NULL;
+	sw_object *type = sw_python_attribute(module, "Task");
+	sw_object *wrapper = type ? sw_python_attribute(type, "__init__") : NULL;
 	void **second = wrapper ? (void **)((char *)wrapper + sw_python_at.head + 32) : NULL;
 	void **slot = type ? sw_python_slot(type, SW_PYTHON_TP_INIT) : NULL;
 
@@ -306,7 +324,7 @@ bool sw_python_in_greenlet(void)
 		return false;
 	module = sw_py.PyDict_GetItemString(sw_py.PyImport_GetModuleDict(), "greenlet");
 	self = module ? sw_py.PyObject_CallMethod(module, "getcurrent", NULL) : NULL;
-	parent = self ? attribute(self, "parent") : NULL;
+	parent = self ? sw_python_attribute(self, "parent") : NULL;
 	if (!self)
 		sw_py.PyErr_Restore(NULL, NULL, NULL);
 	if (parent) {
@@ -357,8 +375,8 @@ static sw_object *around_greenlet_new(void *type, sw_object *arguments, sw_objec
 /* Before 0.4.17 all greenlets of a thread shared one context: nothing can be said there. */
 static void patch_greenlet(sw_object *module)
 {
-	sw_object *type = attribute(module, "greenlet");
-	sw_object *contexts = type ? attribute(type, "gr_context") : NULL;
+	sw_object *type = sw_python_attribute(module, "greenlet");
+	sw_object *contexts = type ? sw_python_attribute(type, "gr_context") : NULL;
 
 	if (contexts) {
 		void **slot = sw_python_slot(type, SW_PYTHON_TP_NEW);
@@ -367,6 +385,33 @@ static void patch_greenlet(sw_object *module)
 		*slot = (void *)around_greenlet_new;
 		spread(type, SW_PYTHON_TP_NEW, (void *)greenlet_new, *slot, SUBCLASSES_DEPTH);
 		sw_py.Py_DecRef(contexts);
+	}
+	if (type)
+		sw_py.Py_DecRef(type);
+}
+
+/* ---- locks ---- */
+
+static new_call lock_new;
+
+static sw_object *around_lock_new(void *type, sw_object *arguments, sw_object *keywords)
+{
+	sw_object *lock = lock_new(type, arguments, keywords);
+
+	if (lock)
+		sw_python_lock_made(lock);
+	return lock;
+}
+
+/* From 3.13 on threading.Lock is the type itself. */
+static void patch_lock(sw_object *module)
+{
+	sw_object *type = sw_python_attribute(module, "lock");
+	void **slot = type ? sw_python_slot(type, SW_PYTHON_TP_NEW) : NULL;
+
+	if (slot && *slot) {
+		lock_new = (new_call)*slot;
+		*slot = (void *)around_lock_new;
 	}
 	if (type)
 		sw_py.Py_DecRef(type);
@@ -381,6 +426,7 @@ static struct {
 } slots[] = {
 	{"_asyncio", patch_task, false},
 	{"greenlet._greenlet", patch_greenlet, false},
+	{"_thread", patch_lock, false},
 };
 
 static void patch_modules(sw_object *modules)
@@ -399,6 +445,15 @@ static void patch_modules(sw_object *modules)
 			slots[i].patch(module);
 		}
 	}
+}
+
+bool sw_python_handoffs_seen(void)
+{
+	for (int i = PATCH_queue_put; i <= PATCH_rlock_is_owned; i++) {
+		if (patch[i].done && !patch[i].original && i != PATCH_lock_sentinel)
+			return false;
+	}
+	return true;
 }
 
 void sw_python_patch(void)

@@ -18,6 +18,12 @@
  * no greenlets are. */
 bool sw_python_plain(void);
 
+/* It was given up. */
+bool sw_python_is_off(void);
+
+/* This process holds a CPython of a version with contexts. */
+bool sw_python_present(void);
+
 /* Does this process hold a CPython, and is the mechanism at work? */
 bool sw_python_ready(void);
 
