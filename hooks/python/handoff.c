@@ -127,12 +127,18 @@ void sw_python_taken(const sw_object *queue, const sw_object *item)
 
 static struct {
 	const sw_object *at;
-	const void *thread; /* of who appended; NULL: several */
+	const void *thread; /* of who appended since it was empty; NULL: several */
 } deques[DEQUES];
 
 static size_t deque_slot(const sw_object *deque)
 {
 	return ((uintptr_t)deque >> 4) * 2654435761u % DEQUES;
+}
+
+/* A deque counts its items where every object of variable size does. */
+static bool is_empty(const sw_object *deque)
+{
+	return !sw_python_word(deque, sw_python_at.head);
 }
 
 /* Condition.wait() makes a lock, takes it, appends it to a deque and waits for it. */
@@ -179,7 +185,7 @@ void sw_python_appended(const sw_object *deque, const sw_object *item)
 	if (item && (sw_guest_self.lent_by == SW_LENT_BIRTH || sw_python_greenlets()) &&
 	    is_lock(item))
 		will_wait();
-	if (deques[slot].at == deque && deques[slot].thread != thread)
+	if (deques[slot].at == deque && deques[slot].thread != thread && !is_empty(deque))
 		thread = NULL;
 	deques[slot].at = deque;
 	deques[slot].thread = thread;

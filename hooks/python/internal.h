@@ -80,6 +80,11 @@ static inline const char *sw_python_type_name(const void *type)
 	return *sw_python_slot(type, SW_PYTHON_TP_NAME);
 }
 
+static inline bool sw_python_is_none(const sw_object *object)
+{
+	return strcmp(sw_python_type_name(sw_python_type(object)), "NoneType") == 0;
+}
+
 /* Our value in `context`. Without the GIL only for the calling thread's own. */
 bool sw_python_read(const sw_object *context, struct sw_whom *ret_whom);
 

@@ -2,21 +2,25 @@
  * Locks, for threads that were made for a request: one that takes a lock which others use may be
  * told by them what to do next, and a job may be there before it has to wait. So it works for
  * nobody from then on. Locks made and taken for its own request alone are no sign, nor are those
- * with which threading begins a thread. The GIL serialises all of it.
+ * with which threading begins a thread and those of libraries that keep something by them that is
+ * no work. The GIL serialises all of it.
  *
  * threading.RLock is taken around anything (logging does). It is a sign where a condition uses it,
  * which asks it for its owner.
  */
 #include "hooks/python/internal.h"
 
-#define LOCKS 4096
+#define LOCKS 16384
+#define WAYS 4
 #define CONDITIONS 2048
 
 /* Locks that one request alone has used. What is not here may be anybody's. */
-static struct {
+static struct own {
 	const sw_object *at;
 	sw_ref entry;
 } own[LOCKS];
+
+static uint32_t turn;
 
 static const sw_object *conditions[CONDITIONS];
 
@@ -25,35 +29,98 @@ static size_t slot_of(const sw_object *lock, size_t slots)
 	return ((uintptr_t)lock >> 4) * 2654435761u % slots;
 }
 
-void sw_python_lock_made(const sw_object *lock)
+static struct own *find_own(const sw_object *lock)
 {
-	size_t slot = slot_of(lock, LOCKS);
-	sw_ref entry = sw_context_request(&sw_guest_self);
+	struct own *row = &own[slot_of(lock, LOCKS / WAYS) * WAYS];
 
-	if (entry) {
-		own[slot].at = lock;
-		own[slot].entry = entry;
-	} else if (own[slot].at == lock) {
-		own[slot].at = NULL; /* its address was another's */
+	for (int i = 0; i < WAYS; i++) {
+		if (row[i].at == lock)
+			return &row[i];
 	}
+	return NULL;
 }
 
-/* A fork exchanges them, so they are looked up. */
-static bool is_threadings(const sw_object *lock)
+/* A place for it; when the row is full another is forgotten, and is anybody's from then on. */
+static struct own *make_own(const sw_object *lock)
 {
-	static const char *const names[] = {"_active_limbo_lock", "_shutdown_locks_lock"};
-	sw_object *module =
-		sw_py.PyDict_GetItemString(sw_py.PyImport_GetModuleDict(), "threading");
-	bool is = false;
+	struct own *row = &own[slot_of(lock, LOCKS / WAYS) * WAYS], *place = find_own(lock);
 
-	for (size_t i = 0; module && !is && i < sizeof(names) / sizeof(*names); i++) {
-		sw_object *known = sw_python_attribute(module, names[i]);
+	for (int i = 0; !place && i < WAYS; i++)
+		place = row[i].at ? NULL : &row[i];
+	return place ? place : &row[turn++ % WAYS];
+}
 
-		is = known == lock;
-		if (known)
-			sw_py.Py_DecRef(known);
+void sw_python_lock_made(const sw_object *lock)
+{
+	struct own *known = find_own(lock); /* its address was another's */
+	sw_ref entry = sw_context_request(&sw_guest_self);
+
+	conditions[slot_of(lock, CONDITIONS)] = NULL;
+	if (entry)
+		*make_own(lock) = (struct own){lock, entry};
+	else if (known)
+		known->at = NULL;
+}
+
+/* Through these modules a lock is taken for whoever called them. */
+static const char *const means[] = {"threading", "queue"};
+
+/*
+ * These keep modules, connections, names and caches behind their locks: what a thread gets there is
+ * for what it does already. By the first component of a module's name.
+ */
+static const char *const keepers[] = {
+	"_frozen_importlib", "_strptime",  "boto3",   "botocore",
+	"httpcore",	     "importlib",  "redis",   "requests",
+	"tempfile",	     "sqlalchemy", "urllib3",
+};
+
+static bool is_among(const char *name, const char *const *names, size_t n)
+{
+	size_t length = strcspn(name, ".");
+
+	for (size_t i = 0; i < n; i++) {
+		if (strncmp(name, names[i], length) == 0 && !names[i][length])
+			return true;
 	}
-	return is;
+	return false;
+}
+
+#define IS_AMONG(name, names) is_among(name, names, sizeof(names) / sizeof(*(names)))
+
+/* The name of the module whose code `frame` runs, or NULL; as long as the module lives. */
+static const char *module_of(sw_object *frame)
+{
+	sw_object *globals = sw_python_attribute(frame, "f_globals");
+	sw_object *name = globals ? sw_py.PyDict_GetItemString(globals, "__name__") : NULL;
+	const char *text = name ? sw_py.PyUnicode_AsUTF8(name) : NULL;
+
+	if (globals)
+		sw_py.Py_DecRef(globals);
+	if (name && !text)
+		sw_py.PyErr_Restore(NULL, NULL, NULL);
+	return text;
+}
+
+/* The lock tells a keeper something, or is part of the first and last steps of a thread, below
+ * which is nothing but threading. Who asks is not a mere means, but its caller. */
+static bool is_harmless(void)
+{
+	sw_object *frame = sw_py.PyEval_GetFrame(), *held = NULL;
+	const char *module = frame ? module_of(frame) : NULL;
+	bool bottom = false;
+
+	while (module && IS_AMONG(module, means)) {
+		frame = sw_python_attribute(frame, "f_back");
+		if (held)
+			sw_py.Py_DecRef(held);
+		held = frame;
+		bottom = frame && sw_python_is_none(frame);
+		module = frame && !bottom ? module_of(frame) : NULL;
+	}
+	if (held)
+		sw_py.Py_DecRef(held);
+	return bottom || (module && IS_AMONG(module, keepers));
 }
 
 /* Something else, from now on. */
@@ -64,12 +131,12 @@ static void may_be_told(void)
 
 void sw_python_locked(const sw_object *lock)
 {
-	size_t slot = slot_of(lock, LOCKS);
+	struct own *known = find_own(lock);
 	bool born = sw_guest_self.lent_by == SW_LENT_BIRTH;
 
-	if (own[slot].at == lock && own[slot].entry != sw_context_request(&sw_guest_self))
-		own[slot].at = NULL;
-	if (SW_UNLIKELY(born) && own[slot].at != lock && !is_threadings(lock))
+	if (known && known->entry != sw_context_request(&sw_guest_self))
+		known->at = NULL;
+	if (SW_UNLIKELY(born) && !(known && known->at) && !is_harmless())
 		may_be_told();
 }
 
@@ -80,7 +147,6 @@ void sw_python_rlock_asked(const sw_object *lock)
 
 void sw_python_rlocked(const sw_object *lock)
 {
-	if (SW_UNLIKELY(sw_guest_self.lent_by == SW_LENT_BIRTH) &&
-	    conditions[slot_of(lock, CONDITIONS)] == lock)
-		may_be_told();
+	if (conditions[slot_of(lock, CONDITIONS)] == lock)
+		sw_python_locked(lock);
 }

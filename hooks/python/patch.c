@@ -237,8 +237,8 @@ static init_call task_init;
 
 /*
  * create_task(..., context=Context()) where a request head has just been read: that context is the
- * request's (uvicorn --reset-contextvars). Elsewhere an empty context is what the program wants. One
- * that comes again for another request is shared by them, and says nothing of any.
+ * request's (uvicorn --reset-contextvars). Elsewhere an empty context is what the program wants.
+ * One that comes again for another request is shared by them, and says nothing of any.
  */
 static void fill_given_context(sw_object *context, struct sw_whom whom)
 {
@@ -328,7 +328,7 @@ bool sw_python_in_greenlet(void)
 	if (!self)
 		sw_py.PyErr_Restore(NULL, NULL, NULL);
 	if (parent) {
-		in = strcmp(sw_python_type_name(sw_python_type(parent)), "NoneType") != 0;
+		in = !sw_python_is_none(parent);
 		sw_py.Py_DecRef(parent);
 	}
 	if (self)
@@ -392,29 +392,43 @@ static void patch_greenlet(sw_object *module)
 
 /* ---- locks ---- */
 
-static new_call lock_new;
+static new_call lock_new, rlock_new;
 
-static sw_object *around_lock_new(void *type, sw_object *arguments, sw_object *keywords)
+static sw_object *made(sw_object *lock)
 {
-	sw_object *lock = lock_new(type, arguments, keywords);
-
 	if (lock)
 		sw_python_lock_made(lock);
 	return lock;
 }
 
-/* From 3.13 on threading.Lock is the type itself. */
-static void patch_lock(sw_object *module)
+static sw_object *around_lock_new(void *type, sw_object *arguments, sw_object *keywords)
 {
-	sw_object *type = sw_python_attribute(module, "lock");
+	return made(lock_new(type, arguments, keywords));
+}
+
+static sw_object *around_rlock_new(void *type, sw_object *arguments, sw_object *keywords)
+{
+	return made(rlock_new(type, arguments, keywords));
+}
+
+static void patch_new(sw_object *module, const char *name, new_call *original, new_call around)
+{
+	sw_object *type = sw_python_attribute(module, name);
 	void **slot = type ? sw_python_slot(type, SW_PYTHON_TP_NEW) : NULL;
 
 	if (slot && *slot) {
-		lock_new = (new_call)*slot;
-		*slot = (void *)around_lock_new;
+		*original = (new_call)*slot;
+		*slot = (void *)around;
 	}
 	if (type)
 		sw_py.Py_DecRef(type);
+}
+
+/* From 3.13 on threading.Lock is the type itself. */
+static void patch_locks(sw_object *module)
+{
+	patch_new(module, "lock", &lock_new, around_lock_new);
+	patch_new(module, "RLock", &rlock_new, around_rlock_new);
 }
 
 /* ---- modules ---- */
@@ -426,7 +440,7 @@ static struct {
 } slots[] = {
 	{"_asyncio", patch_task, false},
 	{"greenlet._greenlet", patch_greenlet, false},
-	{"_thread", patch_lock, false},
+	{"_thread", patch_locks, false},
 };
 
 static void patch_modules(sw_object *modules)

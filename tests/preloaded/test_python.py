@@ -73,6 +73,19 @@ def test_pool(parents, kind):
     assert set(found) <= {RIGHT, NONE}, found
 
 
+# ---- threads that a request makes for itself ----
+
+
+@every
+@pytest.mark.parametrize("kind", ["plain", "imports", "keeps", "reuses"])
+def test_fan(parents, kind, python):
+    assert set(parents("fans.py", kind, python)) == {RIGHT}
+
+
+def test_fan_of_one_session(parents):
+    assert set(parents("fans.py", "session", sys.executable)) == {RIGHT}
+
+
 # ---- event loops ----
 
 LOOPS = ["gathers", "derived", "plain", "runs", "resets", "thread"]
