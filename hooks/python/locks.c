@@ -77,10 +77,10 @@ static const char *const keepers[] = {
 
 static bool is_among(const char *name, const char *const *names, size_t n)
 {
-	size_t length = strcspn(name, ".");
-
 	for (size_t i = 0; i < n; i++) {
-		if (strncmp(name, names[i], length) == 0 && !names[i][length])
+		size_t length = strlen(names[i]);
+
+		if (strncmp(name, names[i], length) == 0 && (!name[length] || name[length] == '.'))
 			return true;
 	}
 	return false;
