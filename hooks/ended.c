@@ -5,7 +5,7 @@
 #include "preload/config.h"
 #include "preload/sys.h"
 
-#define BUSY 1 /* no reference: its index would be 0 and its generation 0 */
+#define BUSY UINT64_MAX /* no reference: generations have 30 bits */
 
 /* Searched apart from the texts: 32 KiB, newest first, and only for calls that come late. */
 static _Atomic sw_ref refs[SW_ENDED_MAX];

@@ -3,11 +3,14 @@
  *
  * A span is 4 KiB: a prepared record and its text. Its state word holds a generation and one of
  * FREE, OPEN, HELD. Whoever changes or ends a span holds it for a few instructions, so an Entry
- * that ends while another thread ends one of its Exits cannot report that Exit twice. Nothing
- * waits: who cannot hold a span leaves it to the one who does.
+ * that ends while another thread ends one of its Exits cannot report that Exit twice. Who needs
+ * both holds the Entry first. Nobody waits for long: a holder that lost its CPU gets a few turns to
+ * come back; one that a signal interrupted, in whose handler we may be, cannot, and then what it
+ * holds is left to it.
  */
 #include "hooks/trace.h"
 
+#include "hooks/carry.h"
 #include "hooks/ended.h"
 #include "hooks/filter.h"
 #include "preload/arena.h"
@@ -23,11 +26,10 @@
 #define SPAN_BYTES 4096
 #define OPEN_EXITS 48
 #define HOLD_SPINS 1000
+#define HOLD_TURNS 100
 #define OPERATION_MAX 150 /* OAP cuts endpoints there (specification 3.1) */
 #define PEER_MAX 256
 #define TAG_MAX 1024
-/* b64 of 70 bytes of name */
-#define NAME64_MAX 104
 #define SW_TRACE64_MAX 128
 
 enum span_state { SPAN_FREE, SPAN_OPEN, SPAN_HELD };
@@ -37,19 +39,20 @@ struct span {
 	uint64_t start_ns;	/* CLOCK_MONOTONIC */
 	uint64_t
 		wall_ns; /* what to add for Unix time: asked once per segment, so its spans agree */
-	sw_ref entry;	 /* Exit: its request, 0: alone */
-	uint32_t forks;	 /* sw_process_forks when it began */
-	uint32_t births; /* sw_process_births when it began */
-	bool suppressed; /* Entry that is context only: nothing is reported */
-	bool calls_nobody;  /* Entry: its trace id cannot be passed on */
-	uint16_t trace_len; /* Entry: base64 of the caller's trace id, 0: the trace is ours */
+	_Atomic sw_ref entry; /* Exit: its request, 0: alone */
+	uint32_t forks;	      /* sw_process_forks when it began */
+	uint32_t births;      /* sw_process_births when it began */
+	bool suppressed;      /* Entry that is context only: nothing is reported */
+	bool calls_nobody;    /* Entry: its trace id cannot be passed on */
+	uint16_t trace_len;   /* Entry: base64 of the caller's trace id, 0: the trace is ours */
 	uint16_t carrier_at, carrier_len; /* Entry: in text */
 	uint16_t correlation_at, correlation_len;
 	uint16_t operation_at, operation_len; /* of a late Exit: its Entry's, beyond the record */
 	uint16_t peer_at, peer_len;
-	_Atomic uint32_t next_span;	 /* Entry: next span id */
-	_Atomic uint32_t exits;		 /* Entry: Exit records put or certain to be put */
-	_Atomic sw_ref open[OPEN_EXITS]; /* Entry: Exits to close with it */
+	/* Of an Entry, changed while it is held. */
+	uint32_t next_span;
+	uint32_t exits;		 /* Exit records put or certain to be put */
+	sw_ref open[OPEN_EXITS]; /* Exits to close with it */
 	char trace64[SW_TRACE64_MAX];
 	struct sw_record_span record;
 	uint8_t text[]; /* fields */
@@ -60,10 +63,6 @@ struct span {
 static struct sw_pool spans;
 /* Hash of each open Entry's carrier by index, 0 when none: searched without touching the spans. */
 static _Atomic uint32_t *carrier_hashes;
-
-static struct {
-	char service[NAME64_MAX], instance[NAME64_MAX];
-} names64;
 
 static sw_ref ref_of(uint64_t state, uint32_t index)
 {
@@ -82,26 +81,65 @@ static uint64_t state_word(sw_ref ref, enum span_state state)
 	return (ref >> 32) << 2 | state;
 }
 
-/* Exclusive for a few instructions. NULL: gone, or another thread is ending it. */
+enum held { HELD_GONE, HELD_BUSY, HELD_MINE };
+
+static enum held try_hold(struct span *span, sw_ref ref)
+{
+	uint64_t expected = state_word(ref, SPAN_OPEN);
+
+	if (atomic_compare_exchange_strong(&span->state, &expected, state_word(ref, SPAN_HELD)))
+		return HELD_MINE;
+	if (expected >> 2 != (uint32_t)(ref >> 32) || (expected & 3) == SPAN_FREE)
+		return HELD_GONE;
+	return HELD_BUSY;
+}
+
+/* Exclusive for a few instructions. BUSY: another thread does not let it go. */
+static enum held hold_or(sw_ref ref, struct span **ret)
+{
+	enum held held = HELD_BUSY;
+
+	*ret = span_at(ref);
+	if (!*ret)
+		return HELD_GONE;
+	for (int i = 0; held == HELD_BUSY && i < HOLD_SPINS + HOLD_TURNS; i++) {
+		if (i >= HOLD_SPINS)
+			sw_sys(sched_yield);
+		held = try_hold(*ret, ref);
+	}
+	if (held != HELD_MINE)
+		*ret = NULL;
+	return held;
+}
+
+/* The same. NULL: it is not to be had. */
 static struct span *hold(sw_ref ref)
 {
-	struct span *span = span_at(ref);
+	struct span *span;
 
-	for (int i = 0; span && i < HOLD_SPINS; i++) {
-		uint64_t expected = state_word(ref, SPAN_OPEN);
-
-		if (atomic_compare_exchange_weak(&span->state, &expected,
-						 state_word(ref, SPAN_HELD)))
-			return span;
-		if (expected >> 2 != (uint32_t)(ref >> 32) || (expected & 3) == SPAN_FREE)
-			return NULL;
-	}
-	return NULL;
+	hold_or(ref, &span);
+	return span;
 }
 
 static void let_go(struct span *span, sw_ref ref)
 {
 	atomic_store(&span->state, state_word(ref, SPAN_OPEN));
+}
+
+/* An Exit, and before it its Entry: NULL when that is gone or the Exit is alone. GONE: nothing is
+ * held; the Exit is gone, or is left to who holds its Entry. */
+static enum held hold_both(sw_ref ref, struct span **ret_exit, struct span **ret_entry)
+{
+	struct span *exit = span_at(ref);
+	sw_ref entry = exit ? exit->entry : 0; /* never changes while the Exit is known */
+	enum held held;
+
+	if (hold_or(entry, ret_entry) == HELD_BUSY)
+		return HELD_GONE;
+	held = hold_or(ref, ret_exit);
+	if (held != HELD_MINE && *ret_entry)
+		let_go(*ret_entry, entry);
+	return held;
 }
 
 static void release(struct span *span, sw_ref ref)
@@ -260,55 +298,9 @@ static void set_trace(struct span *span, enum sw_carried carried, struct sw_byte
 	span->calls_nobody = w.cut;
 }
 
-/* base64 of an id */
-static void write_id64(struct sw_writer *w, struct sw_id id)
-{
-	uint8_t text[SW_ID_TEXT];
-	struct sw_writer plain = sw_writer(text, sizeof(text));
-
-	sw_write_id(&plain, id);
-	sw_write_base64(w, sw_written(&plain));
-}
-
-/* The trace of a segment of ours, in base64. Our own is spelled out only when a call carries it;
- * most requests make none. */
-static void write_trace(struct sw_writer *w, struct sw_bytes foreign, struct sw_id segment)
-{
-	if (foreign.len)
-		sw_write(w, foreign);
-	else
-		write_id64(w, sw_process_trace_of(segment));
-}
-
 static struct sw_bytes trace_of(const struct span *span)
 {
 	return sw_bytes(span->trace64, span->trace_len);
-}
-
-struct carried {
-	struct sw_bytes trace; /* base64; empty: our own of `segment` */
-	struct sw_id segment;
-	int32_t span;
-	struct sw_bytes endpoint, peer;
-};
-
-/* The value of sw8 (specification 3.2). */
-static void write_carrier(struct sw_writer *w, const struct carried *c)
-{
-	sw_write(w, SW_BYTES("1-"));
-	write_trace(w, c->trace, c->segment);
-	sw_write(w, SW_BYTES("-"));
-	write_id64(w, c->segment);
-	sw_write(w, SW_BYTES("-"));
-	sw_write_number(w, (uint64_t)c->span);
-	sw_write(w, SW_BYTES("-"));
-	sw_write(w, sw_bytes_text(names64.service));
-	sw_write(w, SW_BYTES("-"));
-	sw_write(w, sw_bytes_text(names64.instance));
-	sw_write(w, SW_BYTES("-"));
-	sw_write_base64(w, c->endpoint);
-	sw_write(w, SW_BYTES("-"));
-	sw_write_base64(w, c->peer);
 }
 
 static uint32_t hash(struct sw_bytes b)
@@ -335,10 +327,9 @@ sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin)
 	span->suppressed = !entry_wanted(begin, field, &carried);
 	span->record.parent = -1;
 	span->record.segment = sw_process_id_next();
-	atomic_store_explicit(&span->next_span, 1, memory_order_relaxed);
-	atomic_store_explicit(&span->exits, 0, memory_order_relaxed);
-	for (int i = 0; i < OPEN_EXITS; i++)
-		atomic_store_explicit(&span->open[i], 0, memory_order_relaxed);
+	span->next_span = 1;
+	span->exits = 0;
+	memset(span->open, 0, sizeof(span->open));
 	fill_text(span, begin);
 	set_trace(span, span->suppressed ? SW_CARRIED_NOTHING : carried, field[SW_CARRIER_TRACE]);
 	if (span->carrier_len)
@@ -405,12 +396,12 @@ static enum take take_from(sw_ref entry, struct taken *ret)
 		take = TAKE_ALONE; /* the process that began it numbers its calls */
 	} else if (parent->suppressed || parent->calls_nobody) {
 		take = TAKE_SUPPRESSED;
-	} else if (atomic_load(&parent->next_span) >= sw_config.span_limit) {
+	} else if (parent->next_span >= sw_config.span_limit) {
 		parent->record.flags |= SW_SPAN_LIMITED;
 		sw_count(SPAN_LIMITED);
 		take = TAKE_SUPPRESSED;
 	} else {
-		ret->id = (int32_t)atomic_fetch_add(&parent->next_span, 1);
+		ret->id = (int32_t)parent->next_span++;
 		ret->segment = parent->record.segment;
 		ret->wall_ns = parent->wall_ns;
 	}
@@ -418,19 +409,25 @@ static enum take take_from(sw_ref entry, struct taken *ret)
 	return take;
 }
 
+/* `from` of the open Exits of an Entry that is held becomes `to`. */
+static void exchange_open(struct span *entry, sw_ref from, sw_ref to)
+{
+	for (int i = 0; i < OPEN_EXITS; i++) {
+		if (entry->open[i] == from) {
+			entry->open[i] = to;
+			return;
+		}
+	}
+}
+
 /* So that the Entry can close it, should it end first. False: it has. */
-static bool list_exit(sw_ref entry, sw_ref from, sw_ref to)
+static bool list_exit(sw_ref entry, sw_ref exit)
 {
 	struct span *parent = hold(entry);
 
 	if (!parent)
 		return false;
-	for (int i = 0; i < OPEN_EXITS; i++) {
-		sw_ref expected = from;
-
-		if (atomic_compare_exchange_strong(&parent->open[i], &expected, to))
-			break;
-	}
+	exchange_open(parent, 0, exit);
 	let_go(parent, entry);
 	return true;
 }
@@ -457,7 +454,7 @@ static bool continue_late(struct span *span, const struct sw_ended *ended)
 	struct sw_bytes operation = sw_bytes(ended->text + ended->trace_len, ended->operation_len);
 	struct sw_bytes correlation =
 		sw_bytes(operation.at + operation.len, ended->correlation_len);
-	struct carried carried = {
+	struct sw_carried_on carried = {
 		.trace = sw_bytes(ended->text, ended->trace_len),
 		.segment = ended->segment,
 		.endpoint = operation,
@@ -469,7 +466,7 @@ static bool continue_late(struct span *span, const struct sw_ended *ended)
 	size_t head = span->record.text;
 
 	w.len = SW_MIN(head + sizeof(field), w.room);
-	write_carrier(&w, &carried);
+	sw_carry_write(&w, &carried);
 	field.len = (uint16_t)(w.len - head - sizeof(field));
 	span->record.text = (uint32_t)w.len;
 	span->operation_at = (uint16_t)w.len;
@@ -478,7 +475,7 @@ static bool continue_late(struct span *span, const struct sw_ended *ended)
 	span->correlation_at = (uint16_t)w.len;
 	span->correlation_len = (uint16_t)correlation.len;
 	sw_write(&w, correlation);
-	write_trace(&trace, carried.trace, ended->segment);
+	sw_carry_trace(&trace, carried.trace, ended->segment);
 	span->trace_len = (uint16_t)trace.len;
 	span->record.flags |= SW_SPAN_LATE;
 	if (w.cut || trace.cut)
@@ -543,7 +540,7 @@ sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *be
 		return 0;
 	}
 	let_go(span, ref);
-	if (take == TAKE_CHILD && !list_exit(entry, 0, ref))
+	if (take == TAKE_CHILD && !list_exit(entry, ref))
 		return instead(entry, ref, &taken, ret_suppressed);
 	if (take == TAKE_ALONE)
 		sw_count(PARENT_NONE);
@@ -553,19 +550,9 @@ sw_ref sw_trace_exit(struct sw_guest *g, sw_ref entry, const struct sw_begin *be
 
 /* ---- what a call carries ---- */
 
-static void make_names(void)
-{
-	struct sw_writer service = sw_writer(names64.service, NAME64_MAX - 1);
-	struct sw_writer instance = sw_writer(names64.instance, NAME64_MAX - 1);
-
-	memset(&names64, 0, sizeof(names64));
-	sw_write_base64(&service, sw_bytes_text(sw_process_service()));
-	sw_write_base64(&instance, sw_bytes_text(sw_process_instance()));
-}
-
 static void write_sw8(struct sw_writer *w, const struct span *exit, const struct span *context)
 {
-	struct carried carried = {
+	struct sw_carried_on carried = {
 		.trace = trace_of(context),
 		.segment = exit->record.segment,
 		.span = exit->record.span,
@@ -574,7 +561,7 @@ static void write_sw8(struct sw_writer *w, const struct span *exit, const struct
 	};
 
 	sw_write(w, SW_BYTES("sw8: "));
-	write_carrier(w, &carried);
+	sw_carry_write(w, &carried);
 	sw_write(w, SW_BYTES("\r\nsw8-correlation: "));
 	sw_write(w, sw_bytes(context->text + context->correlation_at, context->correlation_len));
 	sw_write(w, SW_BYTES("\r\n"));
@@ -582,20 +569,18 @@ static void write_sw8(struct sw_writer *w, const struct span *exit, const struct
 
 void sw_trace_carrier(sw_ref ref, struct sw_writer *w)
 {
-	struct span *exit, *context;
+	struct span *exit, *entry;
 
 	if (!ref) {
 		sw_write(w, SW_BYTES("sw8: 1-------\r\nsw8-correlation: \r\n"));
 		return;
 	}
-	exit = hold(ref);
-	if (!exit)
+	if (hold_both(ref, &exit, &entry) != HELD_MINE)
 		return;
-	context = exit->entry ? hold(exit->entry) : exit;
-	if (context)
-		write_sw8(w, exit, context);
-	if (context && context != exit)
-		let_go(context, exit->entry);
+	if (entry || !exit->entry)
+		write_sw8(w, exit, entry ? entry : exit);
+	if (entry)
+		let_go(entry, exit->entry);
 	let_go(exit, ref);
 }
 
@@ -625,38 +610,29 @@ static void put(struct sw_guest *g, struct span *span)
 }
 
 /* Tells the Entry that one more record of its segment is on its way. */
-static bool join_entry(struct span *exit, sw_ref ref)
+static bool join_entry(struct span *exit, sw_ref ref, struct span *entry)
 {
-	struct span *entry;
-
 	if (!exit->entry)
 		return true;
-	entry = hold(exit->entry);
 	if (!entry) {
 		sw_count(SPAN_ORPHAN);
 		return false;
 	}
-	atomic_fetch_add(&entry->exits, 1);
-	for (int i = 0; i < OPEN_EXITS; i++) {
-		sw_ref expected = ref;
-
-		if (atomic_compare_exchange_strong(&entry->open[i], &expected, 0))
-			break;
-	}
-	let_go(entry, exit->entry);
+	entry->exits++;
+	exchange_open(entry, ref, 0);
 	return true;
 }
 
 static void close_open_exits(struct sw_guest *g, struct span *entry)
 {
 	for (int i = 0; i < OPEN_EXITS; i++) {
-		sw_ref ref = atomic_exchange(&entry->open[i], 0);
+		sw_ref ref = entry->open[i];
 		struct span *exit = ref ? hold(ref) : NULL;
 
 		if (!exit)
 			continue;
 		exit->record.flags |= SW_SPAN_UNFINISHED;
-		atomic_fetch_add(&entry->exits, 1);
+		entry->exits++;
 		put(g, exit);
 		release(exit, ref);
 	}
@@ -695,43 +671,70 @@ static void remember(const struct span *span, sw_ref ref)
 		sw_ended_note(ref, &ended);
 }
 
-static void end_entry(struct sw_guest *g, struct span *span, enum sw_ending ending)
+static void report_entry(struct sw_guest *g, struct span *span, enum sw_ending ending)
 {
 	close_open_exits(g, span);
 	if (span->suppressed || !reportable(span, ending))
 		return;
 	if (ending == SW_ENDING_CUT)
 		span->record.flags |= SW_SPAN_ERROR;
-	span->record.exits = atomic_load(&span->exits);
+	span->record.exits = span->exits;
 	put(g, span);
 }
 
+static void end_entry(struct sw_guest *g, struct span *entry, sw_ref ref, enum sw_ending ending)
+{
+	report_entry(g, entry, ending);
+	remember(entry, ref);
+	release(entry, ref);
+}
+
+/* Not for one that is alone. */
+static void leave_entry(struct span *exit, struct span *entry)
+{
+	if (entry)
+		let_go(entry, exit->entry);
+}
+
+static void end_exit(struct sw_guest *g, struct span *exit, sw_ref ref, struct span *entry,
+		     enum sw_ending ending)
+{
+	bool report = reportable(exit, ending) && join_entry(exit, ref, entry);
+
+	leave_entry(exit, entry);
+	if (ending == SW_ENDING_CUT)
+		exit->record.flags |= SW_SPAN_ERROR;
+	if (report)
+		put(g, exit);
+	release(exit, ref);
+}
+
+/* An Entry is the Entry of none, so hold_both holds it as if it were alone. */
 void sw_trace_end(struct sw_guest *g, sw_ref ref, enum sw_ending ending)
 {
-	struct span *span = hold(ref);
+	struct span *span, *entry;
+	enum held held = hold_both(ref, &span, &entry);
 
-	if (!span)
+	if (held == HELD_BUSY)
+		sw_count(SPAN_BUSY);
+	if (held != HELD_MINE)
 		return;
-	if (span->record.type == SW_SPAN_ENTRY) {
-		end_entry(g, span, ending);
-		remember(span, ref);
-	} else if (reportable(span, ending) && join_entry(span, ref)) {
-		if (ending == SW_ENDING_CUT)
-			span->record.flags |= SW_SPAN_ERROR;
-		put(g, span);
-	}
-	release(span, ref);
+	if (span->record.type == SW_SPAN_ENTRY)
+		end_entry(g, span, ref, ending);
+	else
+		end_exit(g, span, ref, entry, ending);
 }
 
 void sw_trace_forget(sw_ref ref)
 {
-	struct span *span = hold(ref);
+	struct span *exit, *entry;
 
-	if (!span)
+	if (hold_both(ref, &exit, &entry) != HELD_MINE)
 		return;
-	if (span->entry)
-		list_exit(span->entry, ref, 0);
-	release(span, ref);
+	if (entry)
+		exchange_open(entry, ref, 0);
+	leave_entry(exit, entry);
+	release(exit, ref);
 }
 
 /* ---- lifetime ---- */
@@ -743,7 +746,7 @@ static bool trace_start(void)
 	_Static_assert(TEXT_BYTES > 3000, "room for a whole carrier and the usual texts");
 	_Static_assert(sizeof(struct sw_record_span) + TEXT_BYTES <= SW_RECORD_MAX,
 		       "a span fits a record");
-	make_names();
+	sw_carry_names();
 	carrier_hashes = sw_sys_map(sizeof(*carrier_hashes) * limit);
 	return carrier_hashes && sw_ended_start() && sw_pool_map(&spans, SPAN_BYTES, limit);
 }
@@ -753,7 +756,7 @@ static void trace_fork_child(void)
 {
 	uint32_t used = sw_pool_used(&spans);
 
-	make_names();
+	sw_carry_names();
 	for (uint32_t i = 0; i < used; i++) {
 		struct span *span = sw_pool_item(&spans, i);
 		uint64_t state = atomic_load(&span->state);
