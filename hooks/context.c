@@ -95,10 +95,19 @@ sw_ref sw_context_request(struct sw_guest *g)
 	return sw_context_whom(g).entry;
 }
 
+static _Atomic bool has_lent;
+
+bool sw_context_has_lent(void)
+{
+	return atomic_load_explicit(&has_lent, memory_order_relaxed);
+}
+
 void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by)
 {
 	if (own_request(g))
 		return;
 	g->lent = whom;
 	g->lent_by = whom.entry ? (uint8_t)by : SW_LENT_NOT;
+	if (whom.entry && !sw_context_has_lent())
+		atomic_store_explicit(&has_lent, true, memory_order_relaxed);
 }

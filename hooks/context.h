@@ -20,6 +20,9 @@ struct sw_whom sw_context_whom(struct sw_guest *g);
  * it read itself is unanswered it works for that. */
 void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by);
 
+/* Some thread of this process has been lent a request. */
+bool sw_context_has_lent(void);
+
 /* This thread is about to wait for events of many descriptors. */
 void sw_context_waits(struct sw_guest *g);
 

@@ -5,15 +5,16 @@
  * leads by its address to the request for which it was put. A task that is put twice, for different
  * requests, is for none: its address no longer tells which. Whoever takes anything else works for
  * nobody that was lent to him: it may be another's job. Only what is kept last in, first out, is a
- * store of things to use (connections), no list of jobs. deque, below queue.Queue: only whether
- * somebody else fills it; a thread that takes from such a queue no longer works for the request
- * that it was started in.
+ * store of things to use (connections), no list of jobs. deque, below queue.Queue: also whether
+ * other requests fill it; who takes from such a queue no longer works for the request that he was
+ * started in.
  */
 #include "hooks/python/internal.h"
 
 #define WAYS 4
-#define ITEMS 4096
-#define DEQUES 1024
+#define ITEM_BITS 10
+#define ITEMS (WAYS << ITEM_BITS)
+#define DEQUE_BITS 10
 
 struct item {
 	const sw_object *at; /* NULL: free */
@@ -27,7 +28,7 @@ static __thread const sw_object *took_from; /* by this thread, last */
 
 static struct item *row_of(const sw_object *item)
 {
-	return &items[((uintptr_t)item >> 4) * 2654435761u % ITEMS / WAYS * WAYS];
+	return &items[sw_python_row(item, ITEM_BITS) * WAYS];
 }
 
 static struct item *find(const sw_object *item)
@@ -54,15 +55,57 @@ static struct item *make(const sw_object *item)
 	return place;
 }
 
-/* Of concurrent.futures */
+enum sw_lent sw_python_lent_by(void)
+{
+	struct sw_whom now;
+
+	if (sw_python_greenlets() && sw_python_current(&now) == SW_PYTHON_HERE)
+		return now.lent;
+	return sw_guest_self.lent_by;
+}
+
+/* A greenlet is told by its context, a thread by itself. One that has read a request works for it,
+ * whatever it takes. */
+static void work_for(struct sw_whom whom)
+{
+	struct sw_whom now;
+	bool told = sw_python_current(&now) == SW_PYTHON_HERE;
+
+	whom.lent = SW_LENT_ITEM;
+	if (told ? now.lent : whom.entry && sw_python_in_greenlet())
+		sw_python_set(whom);
+	else if (!told)
+		sw_context_lend(&sw_guest_self, whom, SW_LENT_ITEM);
+}
+
+void sw_python_for_nobody(void)
+{
+	work_for((struct sw_whom){.talk = 0});
+}
+
+static bool is_of(const sw_object *item, const char *type)
+{
+	return strcmp(sw_python_type_name(sw_python_type(item)), type) == 0;
+}
+
+/* (function, arguments, keywords, ThreadResult): gevent's, for its native threads */
+static bool is_native_task(const sw_object *item)
+{
+	sw_object *tuple = (sw_object *)(uintptr_t)item;
+
+	return sw_python_greenlets() && is_of(item, "tuple") && sw_py.PyTuple_Size(tuple) == 4 &&
+	       is_of(sw_py.PyTuple_GetItem(tuple, 3), "ThreadResult");
+}
+
+/* Of concurrent.futures, or that. */
 static bool is_task(const sw_object *item)
 {
 	static const void *tasks;
 	const void *type = sw_python_type(item);
 
-	if (!tasks && strcmp(sw_python_type_name(type), "_WorkItem") == 0)
+	if (!tasks && is_of(item, "_WorkItem"))
 		tasks = type;
-	return type == tasks;
+	return type == tasks || is_native_task(item);
 }
 
 void sw_python_given(const sw_object *item)
@@ -80,20 +123,6 @@ void sw_python_given(const sw_object *item)
 		known->whom = (struct sw_whom){.talk = 0};
 	}
 	known->count++;
-}
-
-/* A greenlet is told by its context, a thread by itself. One that has read a request works for it,
- * whatever it takes. */
-static void work_for(struct sw_whom whom)
-{
-	struct sw_whom now;
-	bool told = sw_python_current(&now) == SW_PYTHON_HERE;
-
-	whom.lent = 1;
-	if (told ? now.lent : whom.entry && sw_python_in_greenlet())
-		sw_python_set(whom);
-	else if (!told)
-		sw_context_lend(&sw_guest_self, whom, SW_LENT_ITEM);
 }
 
 /* Of a queue that holds nothing (more): what was taken from it before is done. */
@@ -127,13 +156,8 @@ void sw_python_taken(const sw_object *queue, const sw_object *item)
 
 static struct {
 	const sw_object *at;
-	const void *thread; /* of who appended since it was empty; NULL: several */
-} deques[DEQUES];
-
-static size_t deque_slot(const sw_object *deque)
-{
-	return ((uintptr_t)deque >> 4) * 2654435761u % DEQUES;
-}
+	sw_ref entry; /* the request of all who appended since it was empty; 0: not of one */
+} deques[1 << DEQUE_BITS];
 
 /* A deque counts its items where every object of variable size does. */
 static bool is_empty(const sw_object *deque)
@@ -173,29 +197,39 @@ static void will_wait(void)
 	struct sw_whom now;
 
 	queued = sw_guest_self.lent_by == SW_LENT_BIRTH;
-	if (sw_python_greenlets() && sw_python_current(&now) == SW_PYTHON_HERE && now.lent)
-		sw_python_set((struct sw_whom){.lent = 1});
+	if (sw_python_greenlets() && sw_python_current(&now) == SW_PYTHON_HERE)
+		sw_python_for_nobody();
 }
 
 void sw_python_appended(const sw_object *deque, const sw_object *item)
 {
-	size_t slot = deque_slot(deque);
-	const void *thread = &sw_guest_self;
+	size_t slot = sw_python_row(deque, DEQUE_BITS);
+	sw_ref entry;
 
+	if (item)
+		sw_python_given(item);
+	if (!sw_python_greenlets() && !sw_context_has_lent())
+		return;
 	if (item && (sw_guest_self.lent_by == SW_LENT_BIRTH || sw_python_greenlets()) &&
 	    is_lock(item))
 		will_wait();
-	if (deques[slot].at == deque && deques[slot].thread != thread && !is_empty(deque))
-		thread = NULL;
+	entry = sw_context_request(&sw_guest_self);
+	if (!is_empty(deque) && (deques[slot].at != deque || deques[slot].entry != entry))
+		entry = 0;
 	deques[slot].at = deque;
-	deques[slot].thread = thread;
+	deques[slot].entry = entry;
 }
 
-void sw_python_popped(const sw_object *deque)
+/* An executor's task where SimpleQueue is not to be had, or what one request gave to itself, or
+ * anybody's. */
+void sw_python_popped(const sw_object *deque, const sw_object *item)
 {
-	size_t slot = deque_slot(deque);
+	size_t slot = sw_python_row(deque, DEQUE_BITS);
 
-	if (sw_guest_self.lent_by == SW_LENT_BIRTH &&
-	    (deques[slot].at != deque || deques[slot].thread != &sw_guest_self))
-		sw_context_lend(&sw_guest_self, (struct sw_whom){.talk = 0}, SW_LENT_BIRTH);
+	if (is_task(item))
+		sw_python_taken(deque, item);
+	else if (SW_UNLIKELY(sw_python_lent_by() != SW_LENT_NOT) &&
+		 (deques[slot].at != deque || !deques[slot].entry ||
+		  deques[slot].entry != sw_context_request(&sw_guest_self)))
+		sw_python_for_nobody();
 }

@@ -85,6 +85,13 @@ static inline bool sw_python_is_none(const sw_object *object)
 	return strcmp(sw_python_type_name(sw_python_type(object)), "NoneType") == 0;
 }
 
+/* The row of `object` in a table of 1 << bits rows. Objects lie at the same places of many pages,
+ * so all bits of the address must count: Fibonacci hashing. */
+static inline size_t sw_python_row(const sw_object *object, int bits)
+{
+	return ((uintptr_t)object >> 4) * 0x9e3779b97f4a7c15ull >> (64 - bits);
+}
+
 /* Our value in `context`. Without the GIL only for the calling thread's own. */
 bool sw_python_read(const sw_object *context, struct sw_whom *ret_whom);
 
@@ -124,8 +131,13 @@ bool sw_python_in_greenlet(void);
 void sw_python_given(const sw_object *item);
 /* NULL: there was none. */
 void sw_python_taken(const sw_object *queue, const sw_object *item);
+/* Before it is. `item` is NULL where it may be several. */
 void sw_python_appended(const sw_object *deque, const sw_object *item);
-void sw_python_popped(const sw_object *deque);
+void sw_python_popped(const sw_object *deque, const sw_object *item);
+/* How what runs here, a thread or a greenlet, came to work for a request that it has not read; and
+ * that it no longer does. */
+enum sw_lent sw_python_lent_by(void);
+void sw_python_for_nobody(void);
 
 /* ---- locks.c: what else may tell a thread what to do next ---- */
 void sw_python_lock_made(const sw_object *lock);

@@ -10,28 +10,23 @@
  */
 #include "hooks/python/internal.h"
 
-#define LOCKS 16384
 #define WAYS 4
-#define CONDITIONS 2048
+#define LOCK_BITS 12
+#define CONDITION_BITS 11
 
 /* Locks that one request alone has used. What is not here may be anybody's. */
 static struct own {
 	const sw_object *at;
 	sw_ref entry;
-} own[LOCKS];
+} own[WAYS << LOCK_BITS];
 
 static uint32_t turn;
 
-static const sw_object *conditions[CONDITIONS];
-
-static size_t slot_of(const sw_object *lock, size_t slots)
-{
-	return ((uintptr_t)lock >> 4) * 2654435761u % slots;
-}
+static const sw_object *conditions[1 << CONDITION_BITS];
 
 static struct own *find_own(const sw_object *lock)
 {
-	struct own *row = &own[slot_of(lock, LOCKS / WAYS) * WAYS];
+	struct own *row = &own[sw_python_row(lock, LOCK_BITS) * WAYS];
 
 	for (int i = 0; i < WAYS; i++) {
 		if (row[i].at == lock)
@@ -43,7 +38,7 @@ static struct own *find_own(const sw_object *lock)
 /* A place for it; when the row is full another is forgotten, and is anybody's from then on. */
 static struct own *make_own(const sw_object *lock)
 {
-	struct own *row = &own[slot_of(lock, LOCKS / WAYS) * WAYS], *place = find_own(lock);
+	struct own *row = &own[sw_python_row(lock, LOCK_BITS) * WAYS], *place = find_own(lock);
 
 	for (int i = 0; !place && i < WAYS; i++)
 		place = row[i].at ? NULL : &row[i];
@@ -55,7 +50,7 @@ void sw_python_lock_made(const sw_object *lock)
 	struct own *known = find_own(lock); /* its address was another's */
 	sw_ref entry = sw_context_request(&sw_guest_self);
 
-	conditions[slot_of(lock, CONDITIONS)] = NULL;
+	conditions[sw_python_row(lock, CONDITION_BITS)] = NULL;
 	if (entry)
 		*make_own(lock) = (struct own){lock, entry};
 	else if (known)
@@ -63,18 +58,19 @@ void sw_python_lock_made(const sw_object *lock)
 }
 
 /* Through these modules a lock is taken for whoever called them. */
-static const char *const means[] = {"threading", "queue"};
+static const char *const means[] = {"threading", "queue", "gevent.thread", "gevent.lock"};
 
 /*
  * These keep modules, connections, names and caches behind their locks: what a thread gets there is
- * for what it does already. By the first component of a module's name.
+ * for what it does already. With their submodules; but logging.handlers has a thread that is told.
  */
 static const char *const keepers[] = {
-	"_frozen_importlib", "_strptime",  "boto3",   "botocore",
-	"httpcore",	     "importlib",  "redis",   "requests",
+	"_frozen_importlib", "_strptime",  "gevent",	"http",	 "boto3",
+	"botocore",	     "httpcore",   "importlib", "redis", "requests",
 	"tempfile",	     "sqlalchemy", "urllib3",
 };
 
+/* Of one of these modules, or of a submodule. */
 static bool is_among(const char *name, const char *const *names, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
@@ -120,33 +116,27 @@ static bool is_harmless(void)
 	}
 	if (held)
 		sw_py.Py_DecRef(held);
-	return bottom || (module && IS_AMONG(module, keepers));
-}
-
-/* Something else, from now on. */
-static void may_be_told(void)
-{
-	sw_context_lend(&sw_guest_self, (struct sw_whom){.talk = 0}, SW_LENT_NOT);
+	return bottom || (module && (strcmp(module, "logging") == 0 || IS_AMONG(module, keepers)));
 }
 
 void sw_python_locked(const sw_object *lock)
 {
 	struct own *known = find_own(lock);
-	bool born = sw_guest_self.lent_by == SW_LENT_BIRTH;
 
 	if (known && known->entry != sw_context_request(&sw_guest_self))
 		known->at = NULL;
-	if (SW_UNLIKELY(born) && !(known && known->at) && !is_harmless())
-		may_be_told();
+	if (SW_UNLIKELY(sw_python_lent_by() == SW_LENT_BIRTH) && !(known && known->at) &&
+	    !is_harmless())
+		sw_python_for_nobody();
 }
 
 void sw_python_rlock_asked(const sw_object *lock)
 {
-	conditions[slot_of(lock, CONDITIONS)] = lock;
+	conditions[sw_python_row(lock, CONDITION_BITS)] = lock;
 }
 
 void sw_python_rlocked(const sw_object *lock)
 {
-	if (conditions[slot_of(lock, CONDITIONS)] == lock)
+	if (conditions[sw_python_row(lock, CONDITION_BITS)] == lock)
 		sw_python_locked(lock);
 }

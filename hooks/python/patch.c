@@ -88,8 +88,11 @@ static const sw_object *first_argument(int flags, void *b, void *c, void *d)
 	return patch[id].original(a, b, c, d, e)
 
 #define AROUND_POP(id)                                                                             \
-	sw_python_popped(a);                                                                       \
-	return patch[id].original(a, b, c, d, e)
+	void *result = patch[id].original(a, b, c, d, e);                                          \
+                                                                                                   \
+	if (result)                                                                                \
+		sw_python_popped(a, result);                                                       \
+	return result
 
 #define AROUND_LOCKS(id, what)                                                                     \
 	void *result = patch[id].original(a, b, c, d, e);                                          \
@@ -349,7 +352,7 @@ static void lend_context(sw_object *greenlet, struct sw_whom whom)
 
 	sw_py.PyErr_Fetch(&type, &value, &traceback);
 	context = sw_py.PyContext_New();
-	whom.lent = 1;
+	whom.lent = SW_LENT_BIRTH;
 	if (context) {
 		sw_python_set_in(context, whom);
 		if (sw_py.PyObject_SetAttrString(greenlet, "gr_context", context))
@@ -392,7 +395,7 @@ static void patch_greenlet(sw_object *module)
 
 /* ---- locks ---- */
 
-static new_call lock_new, rlock_new;
+static new_call lock_new, rlock_new, semaphore_new, bounded_new;
 
 static sw_object *made(sw_object *lock)
 {
@@ -411,6 +414,16 @@ static sw_object *around_rlock_new(void *type, sw_object *arguments, sw_object *
 	return made(rlock_new(type, arguments, keywords));
 }
 
+static sw_object *around_semaphore_new(void *type, sw_object *arguments, sw_object *keywords)
+{
+	return made(semaphore_new(type, arguments, keywords));
+}
+
+static sw_object *around_bounded_new(void *type, sw_object *arguments, sw_object *keywords)
+{
+	return made(bounded_new(type, arguments, keywords));
+}
+
 static void patch_new(sw_object *module, const char *name, new_call *original, new_call around)
 {
 	sw_object *type = sw_python_attribute(module, name);
@@ -419,6 +432,7 @@ static void patch_new(sw_object *module, const char *name, new_call *original, n
 	if (slot && *slot) {
 		*original = (new_call)*slot;
 		*slot = (void *)around;
+		spread(type, SW_PYTHON_TP_NEW, (void *)*original, *slot, SUBCLASSES_DEPTH);
 	}
 	if (type)
 		sw_py.Py_DecRef(type);
@@ -431,6 +445,12 @@ static void patch_locks(sw_object *module)
 	patch_new(module, "RLock", &rlock_new, around_rlock_new);
 }
 
+static void patch_semaphores(sw_object *module)
+{
+	patch_new(module, "Semaphore", &semaphore_new, around_semaphore_new);
+	patch_new(module, "BoundedSemaphore", &bounded_new, around_bounded_new);
+}
+
 /* ---- modules ---- */
 
 static struct {
@@ -441,6 +461,7 @@ static struct {
 	{"_asyncio", patch_task, false},
 	{"greenlet._greenlet", patch_greenlet, false},
 	{"_thread", patch_locks, false},
+	{"gevent._gevent_c_semaphore", patch_semaphores, false},
 };
 
 static void patch_modules(sw_object *modules)

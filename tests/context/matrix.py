@@ -42,7 +42,7 @@ GEVENT = {
     "executor": RIGHT,
     "gevent.spawn": RIGHT,
     "gevent.pool": RIGHT,
-    "gevent.threadpool": NONE,
+    "gevent.threadpool": RIGHT,
 }
 
 BLOCKING = {client: SYNC[client] for client in ("requests", "urllib3", "http.client", "thread",

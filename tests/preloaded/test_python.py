@@ -73,6 +73,15 @@ def test_pool(parents, kind):
     assert set(found) <= {RIGHT, NONE}, found
 
 
+GREEN = ["queue", "simple", "listed", "counted", "popped", "Queue", "JoinableQueue", "SimpleQueue"]
+
+
+@pytest.mark.parametrize("kind", GREEN)
+def test_green_pool(parents, kind):
+    found = parents("pools.py", f"green:{kind}", sys.executable)
+    assert set(found) <= {RIGHT, NONE}, found
+
+
 # ---- threads that a request makes for itself ----
 
 
@@ -82,8 +91,9 @@ def test_fan(parents, kind, python):
     assert set(parents("fans.py", kind, python)) == {RIGHT}
 
 
-def test_fan_of_one_session(parents):
-    assert set(parents("fans.py", "session", sys.executable)) == {RIGHT}
+@pytest.mark.parametrize("kind", ["session", "green:plain", "green:keeps", "green:reuses", "green:session"])
+def test_fan_with_libraries(parents, kind):
+    assert set(parents("fans.py", kind, sys.executable)) == {RIGHT}
 
 
 # ---- event loops ----

@@ -1,18 +1,24 @@
 """Threads that a request makes for itself, and what they take locks for: fans.py KIND PORT ORIGIN
 
 One makes two calls, the other one. None is told by anybody what to do, so all are the request's.
+green:KIND has greenlets for threads, by gevent.
 """
+
+import sys
+
+KIND, ORIGIN = sys.argv[1].rpartition(":")[2], sys.argv[3]
+if sys.argv[1] != KIND:
+    from gevent import monkey
+    monkey.patch_all()
 
 import importlib
 import signal
-import sys
 import tempfile
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
 
-KIND, ORIGIN = sys.argv[1], sys.argv[3]
 MODULES = ["colorsys", "mailbox", "tabnanny", "cmd", "wave"]
 
 

@@ -1,19 +1,25 @@
 """A pool of threads that the first request starts: pools.py KIND PORT ORIGIN
 
+green:KIND has greenlets for threads, by gevent.
+
 Each request hands over three jobs, one call each, and waits for them. No job waits long for a
 worker, so workers often take the next one without a pause.
 """
 
+import sys
+
+KIND, ORIGIN = sys.argv[1].rpartition(":")[2], sys.argv[3]
+if sys.argv[1] != KIND:
+    from gevent import monkey
+    monkey.patch_all()
+
 import collections
 import queue
 import signal
-import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.request import urlopen
-
-KIND, ORIGIN = sys.argv[1], sys.argv[3]
 
 
 class Listed:
@@ -126,7 +132,15 @@ class Ranked(queue.PriorityQueue):
         return super().get()[2]
 
 
-KINDS = {"queue": queue.Queue, "lifo": queue.LifoQueue, "priority": Ranked, "simple": queue.SimpleQueue,
+def greens(name):
+    def make():
+        import gevent.queue
+        return getattr(gevent.queue, name)()
+    return make
+
+
+KINDS = {"Queue": greens("Queue"), "JoinableQueue": greens("JoinableQueue"),
+         "SimpleQueue": greens("SimpleQueue"), "queue": queue.Queue, "lifo": queue.LifoQueue, "priority": Ranked, "simple": queue.SimpleQueue,
          "listed": Listed, "counted": Counted, "raw": Raw, "polled": Polled, "keyword": Keyword,
          "popped": Popped}
 JOBS = KINDS[KIND]()
