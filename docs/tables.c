@@ -130,7 +130,10 @@ static void print_choices(FILE *out, const char *names)
 	for (bool first = true; *names; first = false) {
 		size_t len = strcspn(names, ",");
 
-		fprintf(out, "%s`%.*s`", first ? "" : ", ", (int)len, names);
+		fputs(first ? "`" : ", `", out);
+		for (size_t i = 0; i < len; i++) /* a|b: two names of one choice */
+			names[i] == '|' ? fputs("` or `", out) : fputc(names[i], out);
+		fputc('`', out);
 		names += len + (names[len] == ',');
 	}
 }
