@@ -29,6 +29,7 @@
 /* Longer than a fork takes, whatever the size of the process. */
 #define FORK_LEASE_NS 10000000000ull
 #define RETIRE_BUDGET_NS 100000000ull
+#define REFUSED_NS 2000000000ull
 /* The resolver's plug-ins want some of it. */
 #define STACK_BYTES (512u << 10)
 
@@ -88,26 +89,32 @@ static void join_gone(void)
 }
 
 /* A lease, not a count: a handler may jump out of whatever forks. */
-static bool forking(void)
+static bool holds(_Atomic uint64_t *lease_end_ns)
 {
-	uint64_t end = atomic_load(&sw_shared.fork_end_ns);
+	uint64_t end = atomic_load(lease_end_ns);
 
 	return end && sw_clock_ns(CLOCK_MONOTONIC) < end;
 }
 
+/* RLIMIT_NPROC, a full pids cgroup: what the rings hold waits for the next attempt; what they do
+ * not hold is dropped and counted. */
+static void be_refused(void)
+{
+	atomic_store(&sw_shared.refused_end_ns, sw_clock_ns(CLOCK_MONOTONIC) + REFUSED_NS);
+	atomic_store(&sw_ring_reader, SW_READER_ABSENT);
+	atomic_store(&sw_shared.state, THREAD_NONE);
+}
+
 static void start_sheltered(void)
 {
-	if (forking() || !take_start())
+	if (holds(&sw_shared.fork_end_ns) || !take_start())
 		return;
 	if (!sw_shared.registered)
 		sw_shared.registered = atexit(at_exit) == 0;
 	atomic_store(&sw_ring_reader, SW_READER_AWAKE);
 	atomic_store(&sw_shared.leave, 0);
-	if (!create_thread()) {
-		atomic_store(&sw_shared.failed,
-			     true); /* RLIMIT_NPROC: puts are dropped and counted */
-		atomic_store(&sw_shared.state, THREAD_NONE);
-	}
+	if (!create_thread())
+		be_refused();
 }
 
 static void start_thread(void)
@@ -149,8 +156,7 @@ static void wait_unlisted(int tid, uint64_t end)
 {
 	long self = sw_sys(getpid);
 
-	while (tid && sw_sys(tgkill, self, tid, 0) == 0 &&
-	       sw_clock_ns(CLOCK_MONOTONIC) < end)
+	while (tid && sw_sys(tgkill, self, tid, 0) == 0 && sw_clock_ns(CLOCK_MONOTONIC) < end)
 		sw_sys(sched_yield);
 }
 
@@ -224,7 +230,7 @@ static void note_user(void)
 
 static void reporter_kick(void)
 {
-	if (atomic_load(&sw_shared.failed))
+	if (atomic_load(&sw_shared.failed) || holds(&sw_shared.refused_end_ns))
 		return;
 	/* The next record asks again. A program that always blocks signals is believed in the end.
 	 */

@@ -22,10 +22,11 @@ enum counting {
 };
 
 extern struct sw_shared {
-	_Atomic uint32_t state;	       /* enum thread_state; a futex */
-	_Atomic uint32_t leave;	       /* asked to leave (fork) */
-	_Atomic uint64_t fork_end_ns;  /* no thread is started before: the process is forking */
-	_Atomic uint32_t waited;       /* the stay that a fork has waited for in vain */
+	_Atomic uint32_t state;		 /* enum thread_state; a futex */
+	_Atomic uint32_t leave;		 /* asked to leave (fork) */
+	_Atomic uint64_t refused_end_ns; /* pthread_create was refused: not again before */
+	_Atomic uint64_t fork_end_ns;	 /* no thread is started before: the process is forking */
+	_Atomic uint32_t waited;	 /* the stay that a fork has waited for in vain */
 	_Atomic uint32_t delicate;     /* odd: our thread may hold a lock that a child would miss */
 	_Atomic uint32_t counts;       /* enum counting */
 	_Atomic uint32_t asked;	       /* flushes asked for */

@@ -231,6 +231,18 @@ def test_before_main_and_after(bench, origin, tmp_path):
     assert found.count("/one") == found.count("/two") == 2
 
 
+def test_refused_thread(bench, answers, compiled, tmp_path):
+    """pthread_create fails for a second, as in a full pids cgroup: we try again some seconds later, and
+    what the rings could not hold meanwhile is counted (42)."""
+    library = build(tmp_path / "refuses.so", "own.c", "-shared", "-fPIC", "-DREFUSES")
+    server = answers()
+    env = {"LD_PRELOAD": f"{LIB}:{library}", "REFUSES_MS": 1000, "SW_AGENT_LOGGING_LEVEL": "debug"}
+    result = bench.run([compiled("limits"), server.port, "slowly"], env=env)
+    assert result.rc == 0 and result.out.count(b"now: ok") == 8, result
+    found = [s.spans[0].operationName for s in bench.segments()]
+    assert found == ["/now"] * 8
+
+
 # ---- libraries beside us ----
 
 MALLOCS = {"jemalloc": "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2",

@@ -250,6 +250,14 @@ static void no_threads(void)
 	ASK("last");
 }
 
+static void slowly(void)
+{
+	for (int i = 0; i < 8; i++) {
+		ASK("now");
+		usleep(500000);
+	}
+}
+
 /* ---- namespaces ---- */
 
 static void user_namespace(void)
@@ -364,6 +372,7 @@ int main(int argc, char **argv)
 		{"file_size", file_size},
 		{"drop", drop},
 		{"no_threads", no_threads},
+		{"slowly", slowly},
 		{"user_namespace", user_namespace},
 		{"alone", alone_under_load},
 		{"enter", enter},

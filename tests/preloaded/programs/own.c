@@ -4,6 +4,7 @@
  * OWN_X    a program with its own function by a name of libc's
  * PLUGIN   a library that makes a request; OPENS opens it: opens PORT LIBRARY FLAG
  * EARLY    a library that makes requests before main and after it
+ * REFUSES  a pthread_create that fails for REFUSES_MS after the program began
  * MALLOC   an allocator without locks
  * LOCALE   switches its locale between requests
  * MEMORY   maps, unmaps, protects, seals
@@ -160,6 +161,31 @@ int plugin(int port)
 {
 	ask_port = port;
 	return ask("plugin");
+}
+
+#elif defined(REFUSES)
+
+#include <dlfcn.h>
+#include <pthread.h>
+#include <time.h>
+
+static long now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int pthread_create(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *), void *arg)
+{
+	static long end;
+	int (*real)(pthread_t *, const pthread_attr_t *, void *(*)(void *), void *) =
+		dlsym(RTLD_NEXT, "pthread_create");
+
+	if (!end)
+		end = now_ms() + atol(getenv("REFUSES_MS"));
+	return now_ms() < end ? EAGAIN : real(thread, attr, start, arg);
 }
 
 #elif defined(EARLY)
