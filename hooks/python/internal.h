@@ -141,10 +141,11 @@ void sw_python_for_nobody(void);
 
 /* ---- locks.c: what else may tell a thread what to do next ---- */
 void sw_python_lock_made(const sw_object *lock);
-void sw_python_locked(const sw_object *lock);
+/* It is about to be taken. */
+void sw_python_locks(const sw_object *lock);
 /* A condition asks its lock whether the thread holds it. */
 void sw_python_rlock_asked(const sw_object *lock);
-void sw_python_rlocked(const sw_object *lock);
+void sw_python_rlocks(const sw_object *lock);
 
 /* ---- uv.c ---- */
 

@@ -119,7 +119,7 @@ static bool is_harmless(void)
 	return bottom || (module && (strcmp(module, "logging") == 0 || IS_AMONG(module, keepers)));
 }
 
-void sw_python_locked(const sw_object *lock)
+void sw_python_locks(const sw_object *lock)
 {
 	struct own *known = find_own(lock);
 
@@ -135,8 +135,8 @@ void sw_python_rlock_asked(const sw_object *lock)
 	conditions[sw_python_row(lock, CONDITION_BITS)] = lock;
 }
 
-void sw_python_rlocked(const sw_object *lock)
+void sw_python_rlocks(const sw_object *lock)
 {
 	if (conditions[sw_python_row(lock, CONDITION_BITS)] == lock)
-		sw_python_locked(lock);
+		sw_python_locks(lock);
 }

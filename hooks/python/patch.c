@@ -94,17 +94,22 @@ static const sw_object *first_argument(int flags, void *b, void *c, void *d)
 		sw_python_popped(a, result);                                                       \
 	return result
 
-#define AROUND_LOCKS(id, what)                                                                     \
+#define AROUND_MAKE(id)                                                                            \
 	void *result = patch[id].original(a, b, c, d, e);                                          \
                                                                                                    \
 	if (result)                                                                                \
-		what;                                                                              \
+		sw_python_lock_made(result);                                                       \
 	return result
 
-#define AROUND_MAKE(id) AROUND_LOCKS(id, sw_python_lock_made(result))
-#define AROUND_LOCK(id) AROUND_LOCKS(id, sw_python_locked(a))
-#define AROUND_RLOCK(id) AROUND_LOCKS(id, sw_python_rlocked(a))
-#define AROUND_ASKED(id) AROUND_LOCKS(id, sw_python_rlock_asked(a))
+/* Before it is taken: what is asked may allocate, and then the garbage collector may run code that
+ * wants the same lock. */
+#define AROUND_LOCKS(id, what)                                                                     \
+	what(a);                                                                                   \
+	return patch[id].original(a, b, c, d, e)
+
+#define AROUND_LOCK(id) AROUND_LOCKS(id, sw_python_locks)
+#define AROUND_RLOCK(id) AROUND_LOCKS(id, sw_python_rlocks)
+#define AROUND_ASKED(id) AROUND_LOCKS(id, sw_python_rlock_asked)
 
 #define AROUND_WRITE(id)                                                                           \
 	sw_python_uv_writes(a);                                                                    \
