@@ -25,6 +25,9 @@ ASYNC = {
 FASTAPI = {**ASYNC, "endpoint": RIGHT, "background": RIGHT, "stream": RIGHT}
 DJANGO = {**ASYNC, "endpoint": RIGHT, "sync_to_async": RIGHT}
 
+# Clients of the same that ask a Redis and a PostgreSQL.
+STORES = {"redis.asyncio": RIGHT, "asyncpg": RIGHT}
+
 # Clients of blocking handlers (apps/blocking.py).
 SYNC = {
     "requests": RIGHT,
@@ -82,6 +85,7 @@ class Server:
     extra: str = ""               # a venv of its own, made from requirements/EXTRA.txt
     quick: tuple = ()             # its clients in --quick
     needs: str = ""               # a program in PATH
+    stores: bool = False          # its clients ask a Redis and a PostgreSQL; the probe is loaded
     beside: tuple = ()            # other programs: (argv, whether with the agent)
     optional: str = ""            # the option that asks for it
 
@@ -179,6 +183,12 @@ SERVERS = [
     Server("gunicorn gthread, celery prefork", GTHREAD + " wsgi_app:app", {"celery": NONE},
            ("core", "gunicorn", "celery"), needs="redis-server", connections=10,
            beside=((REDIS, False), (CELERY, True))),
+    *(Server(f"{name}, Redis and PostgreSQL", argv, STORES, ("core", "stores"), stores=True,
+             quick=quick) for name, argv, quick in (
+        ("uvicorn asyncio", UVICORN + " --loop asyncio", tuple(STORES)),
+        ("uvicorn uvloop", UVICORN + " --loop uvloop", ()),
+        ("aiohttp asyncio", "{python} {apps}/aiohttp_app.py asyncio {port}", ()),
+        ("aiohttp uvloop", "{python} {apps}/aiohttp_app.py uvloop {port}", ()))),
 ]
 
 
@@ -193,6 +203,8 @@ def old_uvloop(version, python):
                **own),
         Server(f"start_server uvloop {version}", "{python} {apps}/streams_app.py uvloop {port}",
                ASYNC, **own),
+        Server(f"uvicorn uvloop {version}, Redis and PostgreSQL", UVICORN + " --loop uvloop",
+               STORES, **{**own, "groups": ("core", "stores", f"uvloop=={version}")}, stores=True),
     ]
 
 

@@ -16,6 +16,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import judge
+import probe
 from load import Load
 from matrix import LIMITS, MIXED, RIGHT, SLOW
 from venvs import HERE
@@ -147,11 +148,13 @@ class Stage:
 
     numbers = itertools.count(1)
 
-    def __init__(self, server, interpreter, downstream, folder, options):
-        self.server, self.interpreter, self.downstream = server, interpreter, downstream
+    def __init__(self, server, interpreter, run, folder, options):
+        self.server, self.interpreter, self.downstream = server, interpreter, run.downstream
+        self.stores = run.stores.ports() if server.stores else {}
         self.options, self.id = options, next(Stage.numbers)
         self.folder = Path(tempfile.mkdtemp(prefix=f"{self.id}-", dir=folder))
         self.segments = judge.Segments(self.folder)
+        self.probe = probe.Probe(self.folder / "probe")
         self.port, self.side = free_port(), free_port()
         self.programs = []
 
@@ -167,12 +170,20 @@ class Stage:
         env = {**CLEAN, "CTX_DOWN": str(self.downstream.port), "CTX_SIDE": str(self.side),
                **self.server.env}
         env["PATH"] = f"{words['python'].parent}:{env['PATH']}"
+        env.update({f"CTX_{name.upper()}": str(there) for name, there in self.stores.items()})
         if agent and not self.options.without:
-            env.update({"LD_PRELOAD": self.options.lib, "SW_AGENT_PROTOCOL": "file",
-                        "SW_AGENT_FILE_PATH": str(self.folder / "%p.jsonl"),
-                        "SW_AGENT_NAME": "ctx"})
+            env.update(self.agent())
         log = self.folder / f"program-{len(self.programs)}.log"
         return Program([word.format(**words) for word in shlex.split(argv)], port, env, log)
+
+    def agent(self):
+        env = {"LD_PRELOAD": self.options.lib, "SW_AGENT_PROTOCOL": "file", "SW_AGENT_NAME": "ctx",
+               "SW_AGENT_FILE_PATH": str(self.folder / "%p.jsonl")}
+        if self.stores:
+            env.update({"LD_PRELOAD": self.options.probe, "SW_PROBE_FILE": str(self.probe.file),
+                        "SW_PROBE_PORTS": ",".join(map(str, self.stores.values())),
+                        "SW_PROBE_OWN": str(self.port)})
+        return env
 
     def run(self, clients):
         """A generator of cells."""
@@ -198,7 +209,10 @@ class Stage:
         if status:
             pending[-1][0].errors.append(status)
         for cell, notes, expected in pending:
-            self.judge(cell, notes, expected)
+            if self.stores:
+                self.judge_commands(cell, notes, expected)
+            else:
+                self.judge(cell, notes, expected)
             yield cell
 
     def cell(self, client):
@@ -220,7 +234,7 @@ class Stage:
                     min(self.options.connections, self.server.connections), requests)
         load.run()
         cell.errors += load.errors
-        notes = self.notes(prefix, load.expected)
+        notes = prefix if self.stores else self.notes(prefix, load.expected)
         cell.seconds = round(time.monotonic() - begin, 2)
         return cell, notes, load.expected
 
@@ -262,7 +276,20 @@ class Stage:
         if not self.segments.segments and not self.options.without:
             self.segments.read()
         counts, examples, errors = judge.judge(notes, expected, self.segments)
-        cell.calls = len(notes)
+        self.enter(cell, len(notes), counts, examples, errors)
+
+    def judge_commands(self, cell, prefix, expected):
+        """What they ask notes nothing; without the probe only the answers tell, and they did."""
+        if self.options.without:
+            cell.calls = len(expected)
+            return
+        if not self.probe.commands:
+            self.probe.read()
+        counts, examples, errors = self.probe.judge(prefix, expected)
+        self.enter(cell, sum(counts.values()), counts, examples, errors)
+
+    def enter(self, cell, calls, counts, examples, errors):
+        cell.calls = calls
         cell.errors += errors
         if not self.options.without:
             cell.counts = {name: counts[name] for name in judge.COUNTS}

@@ -9,7 +9,8 @@ import random
 import zlib
 
 HOST = "127.0.0.1"
-DOWN = int(os.environ.get("CTX_DOWN", "0"))
+DOWN, REDIS, POSTGRES = (int(os.environ.get(name, "0"))
+                         for name in ("CTX_DOWN", "CTX_REDIS", "CTX_POSTGRES"))
 
 
 def split(path):

@@ -88,6 +88,41 @@ async def by_blocking(path):
     blocking.by_requests(path)
 
 
+def new_redis():
+    """Fewer connections than requests: each serves many, and some requests wait for one."""
+    from redis import asyncio as redis
+    return redis.Redis(connection_pool=redis.BlockingConnectionPool(
+        host=plan.HOST, port=plan.REDIS, max_connections=16, timeout=30))
+
+
+async def by_redis(path):
+    """Two commands; so many does the judge expect, each with the path in it."""
+    client = kept("redis", new_redis)
+    await client.set(path, path, ex=60)
+    await asyncio.sleep(plan.pause())
+    plan.check(path, await client.get(path))
+
+
+async def make_pool():
+    import asyncpg
+    return await asyncpg.create_pool(host=plan.HOST, port=plan.POSTGRES, user="swagent",
+                                     database="postgres", ssl=False, min_size=2, max_size=16)
+
+
+def new_asyncpg():
+    """The first request makes it; the others wait."""
+    return asyncio.ensure_future(make_pool())
+
+
+async def by_asyncpg(path):
+    """Two commands: the path is part of the statement, or its parameter."""
+    pool = await kept("asyncpg", new_asyncpg)
+    async with pool.acquire() as connection:
+        plan.check(path, await connection.fetchval("SELECT '%s'" % path))
+        await asyncio.sleep(plan.pause())
+        plan.check(path, await connection.fetchval("SELECT $1::text", path))
+
+
 CLIENTS = {
     "httpx": by_httpx,
     "aiohttp": by_aiohttp,
@@ -96,6 +131,8 @@ CLIENTS = {
     "executor": by_executor,
     "thread": by_thread,
     "blocking": by_blocking,
+    "redis.asyncio": by_redis,
+    "asyncpg": by_asyncpg,
 }
 
 
