@@ -61,11 +61,16 @@ static sw_ref own_request(struct sw_guest *g)
 
 static _Atomic bool told;
 
+_Atomic bool sw_context_all_told;
+
 void sw_context_tells(struct sw_guest *g)
 {
-	if (!atomic_load_explicit(&told, memory_order_relaxed) && !sw_python_present() &&
-	    own_request(g))
+	if (sw_python_present()) {
+		atomic_store(&sw_context_all_told, true);
+	} else if (own_request(g)) {
 		atomic_store(&told, true);
+		atomic_store(&sw_context_all_told, true);
+	}
 }
 
 /* Where the mechanism is off nobody sees when a thread turns to something else. */

@@ -31,6 +31,8 @@ void sw_context_waits(struct sw_guest *g);
  * no thread of this process works for the request that it was made in. Not for Python, whose own
  * locks are these. */
 void sw_context_tells(struct sw_guest *g);
+/* It need not be called any more. */
+extern _Atomic bool sw_context_all_told;
 
 /* A request was answered by another thread than the one that read it: threads of this process hand
  * requests over, and what a thread read last says nothing of what it works for. */

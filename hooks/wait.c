@@ -123,7 +123,8 @@ int sw_plain_pthread_cond_clockwait(pthread_cond_t *cond, pthread_mutex_t *mutex
 
 static inline void tells(void)
 {
-	if (sw_guest_self.talk && !sw_guest_self.frame && !sw_guest_vfork)
+	if (SW_UNLIKELY(!atomic_load_explicit(&sw_context_all_told, memory_order_relaxed)) &&
+	    sw_guest_self.talk && !sw_guest_self.frame && !sw_guest_vfork)
 		sw_context_tells(&sw_guest_self);
 }
 

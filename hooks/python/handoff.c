@@ -100,21 +100,26 @@ static bool is_native_task(const sw_object *item)
 /* Of concurrent.futures, or that. */
 static bool is_task(const sw_object *item)
 {
-	static const void *tasks;
-	const void *type = sw_python_type(item);
+	static const void *tasks, *others[8]; /* seen, and none: no name is looked at twice */
+	const void *type = sw_python_type(item), **other = &others[sw_python_row(type, 3)];
 
-	if (!tasks && is_of(item, "_WorkItem"))
-		tasks = type;
+	if (!tasks && type != *other) {
+		if (is_of(item, "_WorkItem"))
+			tasks = type;
+		else
+			*other = type;
+	}
 	return type == tasks || is_native_task(item);
 }
 
 void sw_python_given(const sw_object *item)
 {
-	struct item *known = is_task(item) ? find(item) : NULL;
+	struct item *known;
 	struct sw_whom whom;
 
 	if (!is_task(item))
 		return;
+	known = find(item);
 	whom = sw_context_whom(&sw_guest_self);
 	if (!known) {
 		known = make(item); /* also for none: the next to put it may be somebody */
