@@ -303,6 +303,18 @@ static void page_transports(FILE *out)
 #undef SW_TRANSPORT
 }
 
+static void page_plugins(FILE *out)
+{
+	fputs("Objects beside `libswagent.so`, each loaded when it is used, with its libraries "
+	      "inside.\n",
+	      out);
+	print_head(out, "plug-in | libraries inside | what it does", 3);
+#define SW_PLUGIN(name, inside, doc)                                                               \
+	fprintf(out, "| `libswagent-%s.so` | %s | %s |\n", #name, inside, doc);
+#include "reporter/plugins.def"
+#undef SW_PLUGIN
+}
+
 static void page_kinds(FILE *out)
 {
 	fputs("What is sent, in the order in which it leaves.\n", out);
@@ -355,6 +367,7 @@ static const struct page {
 	{"loops", "Loops", "reporter/loops.def", page_loops},
 	{"modules", "Modules", "preload/modules.def", page_modules},
 	{"parsers", "Parsers", "hooks/parsers.def", page_parsers},
+	{"plugins", "Plug-ins", "reporter/plugins.def", page_plugins},
 	{"tags", "Tags", "preload/tags.def", page_tags},
 	{"transports", "Transports", "reporter/transports.def", page_transports},
 };

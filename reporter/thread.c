@@ -21,6 +21,7 @@
 #include "preload/process.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
+#include "reporter/plugin.h"
 #include "reporter/say.h"
 
 #define ALONE_NS 1000000000ull
@@ -175,18 +176,15 @@ static void complain(void)
 
 static const struct sw_transport *choose_transport(void)
 {
-	static bool said; /* kept across fork: once for all children */
 	const char *wanted = protocol_names[sw_config.protocol];
+	const struct sw_plugin *plugin;
 
 	for (size_t i = 0; i < SW_COUNT_OF(transports); i++) {
 		if (strcmp(transports[i]->name, wanted) == 0)
 			return transports[i];
 	}
-	if (!said)
-		sw_say(SW_LEVEL_WARNING,
-		       "protocol %s is not built in; nothing is sent (SW_AGENT_PROTOCOL)", wanted);
-	said = true;
-	return NULL;
+	plugin = sw_plugin_load(wanted);
+	return plugin ? plugin->transport : NULL;
 }
 
 static void fds_moved(int from, int to)

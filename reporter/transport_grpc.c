@@ -18,15 +18,12 @@
 #include "preload/fds.h"
 #include "preload/sys.h"
 #include "reporter/address.h"
+#include "reporter/backoff.h"
 #include "reporter/reporter.h"
 #include "reporter/say.h"
 #include "reporter/session.h"
 
 #define SECOND 1000000000ull
-/* gRPC's "Connection Backoff": 1 s, growing by 1.6, +-20 %. Its most is 2 minutes; ours is less,
- * for we have one connection only and a queue with an end. */
-#define BACKOFF_FIRST_NS SECOND
-#define BACKOFF_MOST_NS (30 * SECOND)
 #define CONNECT_NS (5 * SECOND)
 /* A collector under load answers in seconds; after this the call is given up. */
 #define CALL_NS (20 * SECOND)
@@ -47,7 +44,7 @@ static struct {
 	struct sw_address address[SW_ADDRESSES_MAX];
 	unsigned addresses, at;	 /* resolved; the one in use or tried */
 	uint64_t connect_end_ns; /* STATE_CONNECTING: not longer than until then */
-	uint64_t backoff_ns, retry_ns;
+	struct sw_backoff backoff;
 	uint64_t cookie; /* SO_COOKIE, in a shared table */
 	_Atomic bool was_moved;
 	uint64_t stuck_ns;    /* since when it takes no calls; 0: it does */
@@ -84,20 +81,9 @@ static void grpc_frame(struct sw_batch *batch, struct sw_bytes message)
 
 /* ---- going down ---- */
 
-static uint64_t jittered(uint64_t ns)
-{
-	uint32_t dice = 0;
-
-	sw_sys(getrandom, &dice, sizeof(dice), GRND_NONBLOCK);
-	return ns - ns / 5 + ns * 2 / 5 * (dice % 1024) / 1024;
-}
-
 static void back_off(void)
 {
-	uint64_t wait = grpc.backoff_ns ? grpc.backoff_ns : BACKOFF_FIRST_NS;
-
-	grpc.agent->retry_ns = grpc.agent->now_ns + jittered(wait);
-	grpc.backoff_ns = SW_MIN(wait * 8 / 5, BACKOFF_MOST_NS);
+	grpc.agent->retry_ns = grpc.agent->now_ns + sw_backoff_fail(&grpc.backoff);
 }
 
 /*
@@ -392,7 +378,7 @@ static enum sw_sent judge(struct sw_batch *batch, const struct sw_answer *answer
 	switch (verdicts[answer->status]) {
 	case IS_SENT:
 		grpc.useful = true;
-		grpc.backoff_ns = 0;
+		sw_backoff_succeed(&grpc.backoff);
 		return SW_SENT;
 	case IS_UNKNOWN:
 		note_unknown(batch);

@@ -15,7 +15,7 @@ TABLES = (
     "preload/config.def", "preload/counters.def", "preload/modules.def", "preload/tags.def",
     "hooks/hooks.def", "hooks/parsers.def", "hooks/python/api.def", "hooks/python/patches.def",
     "reporter/kinds.def",
-    "reporter/loops.def", "reporter/transports.def",
+    "reporter/loops.def", "reporter/plugins.def", "reporter/transports.def",
 )
 
 # Rows that are no line of a manual of their own.
@@ -105,6 +105,8 @@ def check_promises(root, tables):
         want(row, f"reporter/transport_{row.columns[0]}.c")
     for row in tables.get("reporter/loops.def", []):
         want(row, f"reporter/loop_{row.columns[0]}.c")
+    for row in tables.get("reporter/plugins.def", []):
+        want(row, f"reporter/plugins/{row.columns[0]}/meson.build")
     for row in tables.get("hooks/hooks.def", []):
         if row.macro not in ("SW_HOOK_MANUAL", "SW_HOOK_FOREIGN"):
             want(row, f"hooks/{row.columns[0]}.c")

@@ -1,0 +1,55 @@
+/*
+ * The contract of a plug-in: libswagent-NAME.so, a part of the reporter that carries a library with
+ * it. Rows in plugins.def.
+ *
+ * The library is linked into the plug-in statically and hidden: no copy of the program's, older or
+ * newer, meets it, and it meets none of theirs. A plug-in needs libc alone and exports one name,
+ * sw_plugin. It is loaded by our thread, once, by the absolute path of the folder that our own
+ * object came from, and is never unloaded. Nothing of it runs on another thread, except where a
+ * library insists on threads of its own: those are made by ours, and so have our descriptor table,
+ * our blocked signals, and are never observed.
+ *
+ * It is built with the library and shares its structs, so the two must be of the same build:
+ * `version` and `agent_size` are compared before anything else is touched.
+ */
+#pragma once
+
+#include "preload/config.h"
+#include "reporter/loop.h"
+#include "reporter/reporter.h"
+#include "reporter/tls.h"
+#include "reporter/transport.h"
+
+/* What the library lends to a plug-in. Constant; all functions on our thread only. */
+struct sw_host {
+	const struct sw_config *config;
+	const struct sw_kind *kinds;
+	__attribute__((format(printf, 2, 3))) void (*say)(enum sw_level level, const char *format,
+							  ...);
+	const char *(*say_error)(long error);
+	void (*sent)(struct sw_agent *agent, struct sw_batch *batch, enum sw_sent outcome);
+	/* Around what takes a lock that a forked child would miss (reporter.h). */
+	void (*delicate)(bool delicate);
+	/* Every descriptor that a plug-in opens goes through these (preload/fds.h). */
+	int (*fd_adopt)(int fd);
+	void (*fd_close)(int fd);
+	bool (*fd_private)(void);
+	/* Version of the CPython in this process, 312 for 3.12; 0: none. */
+	unsigned (*python)(void);
+};
+
+struct sw_plugin {
+	const char *version; /* SW_VERSION */
+	size_t agent_size;   /* sizeof(struct sw_agent) */
+	const char *inside;  /* the libraries and their versions, for a debug line */
+	/* Called once, before any other slot. 0 or -errno. */
+	int (*start)(const struct sw_host *host);
+	const struct sw_transport *transport; /* what it is, one of these; the other is NULL */
+	const struct sw_tls *tls;
+};
+
+/*
+ * Loads libswagent-NAME.so, or finds it loaded. NULL: it is not there, or not of this build; the
+ * reason has been said once.
+ */
+const struct sw_plugin *sw_plugin_load(const char *name);
