@@ -72,27 +72,32 @@ enum sw_carried sw_carrier_read(struct sw_bytes carrier,
 	return SW_CARRIED_SAMPLED;
 }
 
+/* Four characters of `n` bytes, 1 to 3. */
+static void write_quad(const uint8_t *in, size_t n, uint8_t ret_quad[4])
+{
+	uint32_t v = (uint32_t)in[0] << 16;
+
+	v |= n > 1 ? (uint32_t)in[1] << 8 : 0;
+	v |= n > 2 ? in[2] : 0;
+	ret_quad[0] = (uint8_t)alphabet[v >> 18];
+	ret_quad[1] = (uint8_t)alphabet[v >> 12 & 63];
+	ret_quad[2] = (uint8_t)(n > 1 ? alphabet[v >> 6 & 63] : '=');
+	ret_quad[3] = (uint8_t)(n > 2 ? alphabet[v & 63] : '=');
+}
+
+/* Every call that is traced writes some 200 of them. */
 void sw_write_base64(struct sw_writer *w, struct sw_bytes in)
 {
-	for (size_t i = 0; i < in.len; i += 3) {
-		size_t n = SW_MIN(in.len - i, 3);
-		uint32_t v = (uint32_t)in.at[i] << 16;
-		uint8_t quad[4];
+	size_t i = 0;
+	uint8_t quad[4];
 
-		if (n > 1)
-			v |= (uint32_t)in.at[i + 1] << 8;
-		if (n > 2)
-			v |= in.at[i + 2];
-		quad[0] = (uint8_t)alphabet[v >> 18];
-		quad[1] = (uint8_t)alphabet[v >> 12 & 63];
-		quad[2] = (uint8_t)(n > 1 ? alphabet[v >> 6 & 63] : '=');
-		quad[3] = (uint8_t)(n > 2 ? alphabet[v & 63] : '=');
-		if (w->room - w->len >= sizeof(quad)) {
-			memcpy(w->at + w->len, quad, sizeof(quad));
-			w->len += sizeof(quad);
-		} else {
-			sw_write(w, sw_bytes(quad, sizeof(quad)));
-		}
+	for (; in.len - i >= 3 && w->room - w->len >= sizeof(quad); i += 3) {
+		write_quad(in.at + i, 3, w->at + w->len);
+		w->len += sizeof(quad);
+	}
+	for (; i < in.len; i += 3) {
+		write_quad(in.at + i, SW_MIN(in.len - i, 3), quad);
+		sw_write(w, sw_bytes(quad, sizeof(quad)));
 	}
 }
 
