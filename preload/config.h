@@ -28,6 +28,13 @@ enum sw_protocol {
 	SW_PROTOCOL_FILE,
 };
 
+/* And then the rows of reporter/loops.def. */
+enum sw_loop_choice {
+	SW_LOOP_AUTO,
+	SW_LOOP_EPOLL,
+	SW_LOOP_IO_URING,
+};
+
 /* Types of a row. text is NUL terminated, never NULL. */
 #define SW_KEY_FIELD_flag(field) bool field;
 #define SW_KEY_FIELD_number(field) uint64_t field;
