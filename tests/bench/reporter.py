@@ -2,7 +2,8 @@
 
 tests/bench/reporter.c puts segments of 3 spans and 8 tags (585 bytes) into the ring at a steady rate,
 on core 0; the sink counts them on core 1. At the first rate a batch of about 100 forms on every tick
-of the reporter, at the second, that of /hello under full load, longer ones.
+of the reporter, at the second, that of /hello under full load, longer ones. With --loop both each
+round is followed by one over io_uring.
 """
 
 import re
@@ -55,10 +56,10 @@ class Program:
         ended(self.process)
 
 
-def one_round(program, place, name, seconds):
+def one_round(program, place, name, seconds, loop):
     count, rate = RATES[name] * seconds, RATES[name]
     before, sink_ns, began = place.counts(), place.sink_ns(), time.monotonic()
-    run = Program(program, place.env)
+    run = Program(program, place.env | {"SW_AGENT_LOOP": loop})
     own, others = run.ask(f"put {count} {rate}")
     rss, threads = run.ask("status")
     [full] = run.ask("full")
@@ -94,17 +95,26 @@ def counted(program, place, folder):
     return [(b - a) / (COUNTED[1] - COUNTED[0]) for a, b in zip(few, many)]
 
 
+def turn(program, place, options, results):
+    """One round at each rate over each loop."""
+    loops = {"rounds": "epoll", "io_uring": "io_uring"} if options.loop == "both" else {"rounds": options.loop}
+    for name in RATES:
+        seconds = 2 if options.quick else SECONDS[name]
+        for key, loop in loops.items():
+            results.setdefault(key, {}).setdefault(name, []).append(
+                one_round(program, place, name, seconds, loop))
+
+
 def measure(lib, options):
     program, rounds = ninja("tests/reporter_bench"), 2 if options.quick else max(3, options.rounds // 3)
-    results = {"protocol": options.protocol, "rounds": {name: [] for name in RATES}}
+    results = {"protocol": options.protocol, "loop": options.loop}
     with scratch() as folder:
         place = Place(folder, lib, options.protocol)
         place.env |= NAMES
         del place.env["LD_PRELOAD"]  # the program contains the agent
         for _ in range(rounds):
-            for name in RATES:
-                seconds = 2 if options.quick else SECONDS[name]
-                results["rounds"][name].append(one_round(program, place, name, seconds))
+            turn(program, place, options, results)
+        place.env["SW_AGENT_LOOP"] = "epoll" if options.loop == "both" else options.loop
         results["instructions"] = counted(program, place, folder)
         results["idle"] = idle(program, place, options.idle or (10 if options.quick else IDLE_S))
         place.close()
@@ -113,8 +123,8 @@ def measure(lib, options):
 
 def wrongs(results):
     found = []
-    for name, rounds in results["rounds"].items():
-        for r in rounds:
+    for name in RATES:
+        for r in results["rounds"][name] + results.get("io_uring", {}).get(name, []):
             if r["arrived"] != r["put"] or r["torn"] or r["ring_full"]:
                 found.append(f"reporter, {name}: {r['put']} segments put, {r['arrived']} arrived, "
                              f"{r['torn']} calls torn, {r['ring_full']} records without room")
@@ -131,6 +141,23 @@ def median(results, name, key):
     return statistics.median(values), interval(values)
 
 
+def against(results, name, key):
+    """Median of io_uring's share of epoll's, neighbouring rounds compared, with its interval."""
+    ratios = [b[key] / a[key] for a, b in zip(results["rounds"][name], results["io_uring"][name])]
+    return statistics.median(ratios), interval(ratios)
+
+
+def show_against(results):
+    rows = []
+    for title, key, _ in KEYS[:3]:
+        cells = [title]
+        for name in RATES:
+            value, (low, high) = against(results, name, key)
+            cells += [f"{value:.3f}", f"{low:.3f} .. {high:.3f}"]
+        rows.append(cells)
+    return table(["io_uring against epoll", *[word for name in RATES for word in (name, "95 %")]], rows)
+
+
 def show(results):
     rows = []
     for title, key, digits in KEYS:
@@ -140,14 +167,15 @@ def show(results):
             cells += [f"{value:,.{digits}f}", f"{low:,.{digits}f} .. {high:,.{digits}f}"]
         rows.append(cells)
     rounds = [r for some in results["rounds"].values() for r in some]
-    head = [f"reporter, {results['protocol']}, {len(rounds) // len(RATES)} rounds"]
+    head = [f"reporter, {results['protocol']}, loop {results['loop']}, {len(rounds) // len(RATES)} rounds"]
     for name, rate in RATES.items():
         head += [f"{name}, {rate:,}/s", "95 %"]
     put, ours = results["instructions"]
     return "\n".join([
         table(head, rows), f"instructions a segment: {put:,.0f} putting, {ours:,.0f} our thread",
         f"idle: {results['idle']['woken']} wake-ups in {results['idle']['seconds']} s",
-        f"arrived: {sum(r['arrived'] for r in rounds):,} of {sum(r['put'] for r in rounds):,} segments"])
+        f"arrived: {sum(r['arrived'] for r in rounds):,} of {sum(r['put'] for r in rounds):,} segments",
+        *([show_against(results)] if "io_uring" in results else [])])
 
 
 def bars(results):
@@ -158,7 +186,9 @@ def bars(results):
         value, value_95 = median(results, of, key)
         return what, value, "<=", limit, value_95
 
-    return [*[bar(f"CPU us a segment, ring to wire, {of}", "others_us", 1.5, of) for of in RATES],
+    loops = [(f"io_uring against epoll, our thread, {of}", against(results, of, "others_us")[0], "<=", 1.03,
+              against(results, of, "others_us")[1]) for of in RATES if "io_uring" in results]
+    return [*loops, *[bar(f"CPU us a segment, ring to wire, {of}", "others_us", 1.5, of) for of in RATES],
             bar("reporter: RSS KB more", "rss_kb", 4096), bar("reporter: threads more", "threads", 1),
             bar("sink, % of core 1", "sink_percent", 10, "full load"),
             ("idle wake-ups a minute", results["idle"]["per_minute"], "<=", 6, None),
