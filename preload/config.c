@@ -17,6 +17,7 @@ enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice };
 
 struct key {
 	const char *env;
+	size_t env_len;
 	enum key_type type;
 	size_t offset;
 	uint64_t least, most; /* number; text: most = longest */
@@ -25,19 +26,21 @@ struct key {
 
 #define KEY_ROW_flag(field, env, least, most)                                                      \
 	{                                                                                          \
-		env, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL                       \
+		env, sizeof(env) - 1, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL      \
 	}
 #define KEY_ROW_number(field, env, least, most)                                                    \
 	{                                                                                          \
-		env, KEY_number, offsetof(struct sw_config, field), least, most, NULL              \
+		env, sizeof(env) - 1, KEY_number, offsetof(struct sw_config, field), least, most,  \
+			NULL                                                                       \
 	}
 #define KEY_ROW_text(field, env, least, most)                                                      \
 	{                                                                                          \
-		env, KEY_text, offsetof(struct sw_config, field), least, most, NULL                \
+		env, sizeof(env) - 1, KEY_text, offsetof(struct sw_config, field), least, most,    \
+			NULL                                                                       \
 	}
 #define KEY_ROW_choice(field, env, type, names)                                                    \
 	{                                                                                          \
-		env, KEY_choice, offsetof(struct sw_config, field), 0, 0, names                    \
+		env, sizeof(env) - 1, KEY_choice, offsetof(struct sw_config, field), 0, 0, names   \
 	}
 
 static const struct key keys[] = {
@@ -49,9 +52,11 @@ static const struct key keys[] = {
 };
 
 static const struct {
-	const char *alias, *env;
+	const char *alias;
+	size_t alias_len;
+	const char *env;
 } aliases[] = {
-#define SW_ALIAS(alias, env) {alias, env},
+#define SW_ALIAS(alias, env) {alias, sizeof(alias) - 1, env},
 #define SW_KEY(type, field, env, value, least, most, doc)
 #include "preload/config.def"
 #undef SW_KEY
@@ -74,6 +79,8 @@ static size_t store_used;
 static struct sw_config_complaint complaints[COMPLAINTS_MAX];
 static unsigned complaint_count;
 static bool seen[SW_COUNT_OF(keys)];
+static const char *unknown[SW_CONFIG_UNKNOWN_MAX];
+static unsigned unknown_kept, unknown_count;
 
 /* A NUL-terminated copy in the store, or NULL when it is full. */
 static const char *keep(struct sw_bytes text)
@@ -191,10 +198,16 @@ static void set(const struct key *key, struct sw_bytes value, struct sw_config *
 	}
 }
 
+/* Lengths first: most names differ there, and this is what the start of each program waits for. */
+static bool is_name(struct sw_bytes name, const char *text, size_t len)
+{
+	return name.len == len && memcmp(name.at, text, len) == 0;
+}
+
 static const struct key *find(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(keys); i++) {
-		if (sw_bytes_equal(name, sw_bytes_text(keys[i].env)))
+		if (is_name(name, keys[i].env, keys[i].env_len))
 			return &keys[i];
 	}
 	return NULL;
@@ -203,10 +216,27 @@ static const struct key *find(struct sw_bytes name)
 static const struct key *find_alias(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(aliases); i++) {
-		if (sw_bytes_equal(name, sw_bytes_text(aliases[i].alias)))
+		if (is_name(name, aliases[i].alias, aliases[i].alias_len))
 			return find(sw_bytes_text(aliases[i].env));
 	}
 	return NULL;
+}
+
+/* NAME=VALUE whose name begins with SW_. */
+static bool cut_entry(const char *entry, struct sw_bytes *ret_name, struct sw_bytes *ret_value)
+{
+	struct sw_bytes line;
+	size_t eq;
+
+	if (strncmp(entry, "SW_", 3) != 0)
+		return false;
+	line = sw_bytes_text(entry);
+	eq = sw_bytes_find(line, '=');
+	if (eq == line.len)
+		return false;
+	*ret_name = sw_bytes_slice(line, 0, eq);
+	*ret_value = sw_bytes_from(line, eq + 1);
+	return true;
 }
 
 /* The first of two entries counts, as with getenv, be it good or bad. */
@@ -214,32 +244,76 @@ static void read_pass(char *const *environment, struct sw_config *config,
 		      const struct key *(*look)(struct sw_bytes name))
 {
 	for (; *environment; environment++) {
-		struct sw_bytes line;
+		struct sw_bytes name, value;
 		const struct key *key;
-		size_t eq;
 
-		if (strncmp(*environment, "SW_", 3) != 0)
+		if (!cut_entry(*environment, &name, &value))
 			continue;
-		line = sw_bytes_text(*environment);
-		eq = sw_bytes_find(line, '=');
-		key = look(sw_bytes_slice(line, 0, eq));
-		if (!key || eq == line.len || seen[key - keys])
+		key = look(name);
+		if (!key || seen[key - keys])
 			continue;
 		seen[key - keys] = true;
-		set(key, sw_bytes_from(line, eq + 1), config);
+		set(key, value, config);
 	}
+}
+
+static bool is_noted(struct sw_bytes name)
+{
+	for (unsigned i = 0; i < unknown_kept; i++) {
+		if (sw_bytes_equal(name, sw_bytes_text(unknown[i])))
+			return true;
+	}
+	return false;
+}
+
+/* After the first one that is not kept, none is. */
+static void note_unknown(struct sw_bytes name)
+{
+	const char *copy = NULL;
+
+	name = sw_bytes_slice(name, 0, SW_CONFIG_UNKNOWN_CUT);
+	if (is_noted(name))
+		return;
+	if (unknown_kept == unknown_count && unknown_kept < SW_CONFIG_UNKNOWN_MAX)
+		copy = keep(name);
+	if (copy)
+		unknown[unknown_kept++] = copy;
+	unknown_count++;
+}
+
+/* Last, so that no text lacks the room. Who else they may belong to is looked up by our thread. */
+static void note_all_unknown(char *const *environment)
+{
+	for (; *environment; environment++) {
+		struct sw_bytes name, value;
+
+		if (cut_entry(*environment, &name, &value) && !find(name) && !find_alias(name))
+			note_unknown(name);
+	}
+}
+
+const char *sw_config_unknown(unsigned i)
+{
+	return i < unknown_kept ? unknown[i] : NULL;
+}
+
+unsigned sw_config_unknown_count(void)
+{
+	return unknown_count;
 }
 
 void sw_config_read(char *const *environment, struct sw_config *ret_config)
 {
 	store_used = 0;
 	complaint_count = 0;
+	unknown_kept = unknown_count = 0;
 	memset(seen, 0, sizeof(seen));
 	*ret_config = defaults;
 	if (!environment)
 		return;
 	read_pass(environment, ret_config, find);
 	read_pass(environment, ret_config, find_alias); /* of keys that are not set themselves */
+	note_all_unknown(environment);
 	if (strcmp(ret_config->cli_debug, "True") == 0)
 		ret_config->log_level = SW_LEVEL_DEBUG;
 }

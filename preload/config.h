@@ -67,3 +67,15 @@ void sw_config_read(char *const *environment, struct sw_config *ret_config);
 
 /* The i-th complaint of the last read, or NULL after the last one. */
 const struct sw_config_complaint *sw_config_complaint(unsigned i);
+
+/* Names kept for sw_config_unknown, and what is kept of each. */
+#define SW_CONFIG_UNKNOWN_MAX 32
+#define SW_CONFIG_UNKNOWN_CUT 80
+
+/*
+ * The i-th name of the last read's environment that begins with SW_ and is that of no key, or NULL
+ * after the last one that was kept. Whose it may be else, reporter/unknown.h knows.
+ */
+const char *sw_config_unknown(unsigned i);
+/* How many there were; one that was not kept counts each time that it comes. */
+unsigned sw_config_unknown_count(void);

@@ -23,6 +23,7 @@
 #include "preload/sys.h"
 #include "reporter/plugin.h"
 #include "reporter/say.h"
+#include "reporter/unknown.h"
 
 #define ALONE_NS 1000000000ull
 #define LEAVE_NS 2000000ull
@@ -171,6 +172,7 @@ static void complain(void)
 	for (unsigned i = 0; (c = sw_config_complaint(i)); i++)
 		sw_say(SW_LEVEL_WARNING, "%s=%s is not %s; it is ignored", c->env, c->value,
 		       c->want);
+	sw_unknown_say();
 	sw_shared.complained = true;
 }
 

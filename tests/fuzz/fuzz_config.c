@@ -9,7 +9,8 @@
  *
  * Watched: of each key the first entry counts, as with getenv, and its other names only without
  * one; its value or the default, and a complaint for each that is no good, up to a number; nothing
- * is borrowed. What is told to an image is what it then knows, and it sees no entry of ours.
+ * is borrowed. Names of no key are kept, up to a number, and nothing else is. What is told to an
+ * image is what it then knows, and it sees no entry of ours.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -294,6 +295,55 @@ static void check_text(const char *env, const char *have, const char *otherwise,
 	     "a text is its value, or the default");
 }
 
+/* ---- names that are nobody's ---- */
+
+static bool is_key(struct sw_bytes name)
+{
+	for (size_t i = 0; i < SW_COUNT_OF(names); i++) {
+		if (strncmp(names[i], "SW_", 3) == 0 && strcmp(names[i], OURS) != 0 &&
+		    strcmp(names[i], "SW_AGENT") != 0 && strcmp(names[i], "SW_") != 0 &&
+		    sw_bytes_equal(name, sw_bytes_text(names[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The name of an entry that is nobody's, as it is kept. */
+static bool nobodys(struct sw_bytes entry, struct sw_bytes *ret_name)
+{
+	size_t eq = sw_bytes_find(entry, '=');
+	struct sw_bytes name = sw_bytes_slice(entry, 0, eq);
+
+	if (eq == entry.len || !sw_bytes_starts(name, SW_BYTES("SW_")) || is_key(name))
+		return false;
+	*ret_name = sw_bytes_slice(name, 0, SW_CONFIG_UNKNOWN_CUT);
+	return true;
+}
+
+static void check_unknown(void)
+{
+	struct sw_bytes name;
+	unsigned count = 0;
+
+	for (size_t i = 0; i < given.once_count && count < SW_CONFIG_UNKNOWN_MAX; i++) {
+		bool before = false;
+
+		if (!nobodys(given.once[i], &name))
+			continue;
+		for (unsigned k = 0; k < count; k++)
+			before |= sw_bytes_equal(name, sw_bytes_text(sw_config_unknown(k)));
+		if (before)
+			continue;
+		if (!sw_config_unknown(count))
+			break; /* no room in the store */
+		must(sw_bytes_equal(name, sw_bytes_text(sw_config_unknown(count))),
+		     "an unknown name is kept, in its order");
+		count++;
+	}
+	must(!sw_config_unknown(count), "there are no other unknown names");
+	must(sw_config_unknown_count() >= count, "all are counted");
+}
+
 static void check_config(const struct sw_config *config)
 {
 	unsigned count = 0;
@@ -312,6 +362,7 @@ static void check_config(const struct sw_config *config)
 	while (sw_config_complaint(count))
 		count++;
 	must(count == SW_MIN(refused, COMPLAINTS), "there are no other complaints");
+	check_unknown();
 }
 
 /* ---- the lineage ---- */
