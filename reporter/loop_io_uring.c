@@ -199,6 +199,13 @@ static int uring_open(struct sw_loop *loop)
 	return error;
 }
 
+/* What the kernel does not take now is submitted by the next wait, which says so if it cannot. */
+static void call_off_now(struct slot *slot)
+{
+	call_off(slot);
+	submit();
+}
+
 static int unwatch(struct sw_watch *watch)
 {
 	struct slot *slot = slot_of(watch);
@@ -207,10 +214,9 @@ static int unwatch(struct sw_watch *watch)
 		return -ENOENT;
 	slot->watch = NULL;
 	slot->ready = 0;
-	if (!slot->polled)
-		return 0;
-	call_off(slot);
-	return submit();
+	if (slot->polled)
+		call_off_now(slot);
+	return 0;
 }
 
 static int uring_watch(struct sw_loop *loop, struct sw_watch *watch, uint32_t events)
@@ -228,10 +234,9 @@ static int uring_watch(struct sw_loop *loop, struct sw_watch *watch, uint32_t ev
 	slot->watch = watch;
 	slot->events = events;
 	slot->ready = 0;
-	if (!slot->polled || slot->polled == events)
-		return 0;
-	call_off(slot);
-	return submit();
+	if (slot->polled && slot->polled != events)
+		call_off_now(slot);
+	return 0;
 }
 
 /* Submits, and waits for a completion. */

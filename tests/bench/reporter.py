@@ -3,7 +3,7 @@
 tests/bench/reporter.c puts segments of 3 spans and 8 tags (585 bytes) into the ring at a steady rate,
 on core 0; the sink counts them on core 1. At the first rate a batch of about 100 forms on every tick
 of the reporter, at the second, that of /hello under full load, longer ones. With --loop both each
-round is followed by one over io_uring.
+round has a neighbour over io_uring, by turns before and after it.
 """
 
 import re
@@ -95,12 +95,12 @@ def counted(program, place, folder):
     return [(b - a) / (COUNTED[1] - COUNTED[0]) for a, b in zip(few, many)]
 
 
-def turn(program, place, options, results):
-    """One round at each rate over each loop."""
-    loops = {"rounds": "epoll", "io_uring": "io_uring"} if options.loop == "both" else {"rounds": options.loop}
+def turn(program, place, options, results, backwards):
+    """One round at each rate over each loop; who comes second has a small disadvantage."""
+    loops = [("rounds", "epoll"), ("io_uring", "io_uring")] if options.loop == "both" else [("rounds", options.loop)]
     for name in RATES:
         seconds = 2 if options.quick else SECONDS[name]
-        for key, loop in loops.items():
+        for key, loop in reversed(loops) if backwards else loops:
             results.setdefault(key, {}).setdefault(name, []).append(
                 one_round(program, place, name, seconds, loop))
 
@@ -112,8 +112,8 @@ def measure(lib, options):
         place = Place(folder, lib, options.protocol)
         place.env |= NAMES
         del place.env["LD_PRELOAD"]  # the program contains the agent
-        for _ in range(rounds):
-            turn(program, place, options, results)
+        for number in range(rounds):
+            turn(program, place, options, results, number % 2 == 1)
         place.env["SW_AGENT_LOOP"] = "epoll" if options.loop == "both" else options.loop
         results["instructions"] = counted(program, place, folder)
         results["idle"] = idle(program, place, options.idle or (10 if options.quick else IDLE_S))
