@@ -32,7 +32,7 @@ static int try_open(struct sw_loop *loop, const struct sw_loop_backend *backend)
 	int error = backend->open(loop);
 
 	loop->backend = backend;
-	if (!error)
+	if (!error && sw_config.loop != SW_LOOP_AUTO)
 		sw_say(SW_LEVEL_DEBUG, "the loop is %s", backend->name);
 	return error;
 }
