@@ -59,9 +59,9 @@ static void print_pair(FILE *out, const char *name, const char *doc)
 
 /* ---- configuration ---- */
 
-enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice };
+enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice, KEY_family };
 
-static const char *const type_names[] = {"flag", "number", "text", "choice"};
+static const char *const type_names[] = {"flag", "number", "text", "choice", "family"};
 
 struct key {
 	const char *env, *doc;
@@ -76,6 +76,7 @@ struct key {
 #define KEY_VALUE_number(value, least, most) NULL, value, least, most
 #define KEY_VALUE_text(value, least, most) value, 0, 0, most
 #define KEY_VALUE_choice(value, least, most) most, value, 0, 0
+#define KEY_VALUE_family(value, least, most) value, 0, 0, most
 
 static const struct key keys[] = {
 #define SW_ALIAS(alias, env)
@@ -114,6 +115,7 @@ static void print_default(FILE *out, const struct key *key)
 		fprintf(out, "`%llu`", key->value);
 		break;
 	case KEY_text:
+	case KEY_family:
 		if (key->text[0])
 			print_code(out, key->text);
 		else
@@ -149,6 +151,9 @@ static void print_range(FILE *out, const struct key *key)
 		break;
 	case KEY_text:
 		fprintf(out, "at most %llu bytes", key->most);
+		break;
+	case KEY_family:
+		fprintf(out, "all together at most %llu bytes", key->most);
 		break;
 	case KEY_choice:
 		print_choices(out, key->text);

@@ -9,18 +9,19 @@
 
 #include <stddef.h>
 
-#define STORE_BYTES 16384
+#define STORE_BYTES 20480
+#define FAMILY_BYTES 8192 /* of all families together */
 #define COMPLAINTS_MAX 8
 #define CUT_VALUE 64
 
-enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice };
+enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice, KEY_family };
 
 struct key {
 	const char *env;
 	size_t env_len;
 	enum key_type type;
 	size_t offset;
-	uint64_t least, most; /* number; text: most = longest */
+	uint64_t least, most; /* number; text: most = longest; family: bytes of all */
 	const char *names;    /* choice: comma separated, in the order of the enum */
 };
 
@@ -41,6 +42,12 @@ struct key {
 #define KEY_ROW_choice(field, env, type, names)                                                    \
 	{                                                                                          \
 		env, sizeof(env) - 1, KEY_choice, offsetof(struct sw_config, field), 0, 0, names   \
+	}
+
+#define KEY_ROW_family(field, env, least, most)                                                    \
+	{                                                                                          \
+		env, sizeof(env) - 1, KEY_family, offsetof(struct sw_config, field), least, most,  \
+			NULL                                                                       \
 	}
 
 static const struct key keys[] = {
@@ -76,6 +83,8 @@ struct sw_config sw_config = {
 
 static char store[STORE_BYTES];
 static size_t store_used;
+static char families[FAMILY_BYTES + 1]; /* entries of the family, then an empty one */
+static size_t families_used;
 static struct sw_config_complaint complaints[COMPLAINTS_MAX];
 static unsigned complaint_count;
 static bool seen[SW_COUNT_OF(keys)];
@@ -176,6 +185,21 @@ static void set_text(const struct key *key, struct sw_bytes value, void *field)
 		complain(key, SW_BYTES("(not shown)"), "a text short enough");
 }
 
+/* `entry` without the common beginning. What has no room is left out whole, said once. */
+static void add_to_family(const struct key *key, struct sw_bytes entry, void *field)
+{
+	size_t room = SW_MIN(key->most, FAMILY_BYTES) - families_used;
+
+	if (entry.len < room) {
+		memcpy(families + families_used, entry.at, entry.len);
+		families_used += entry.len + 1;
+		*(const char **)field = families;
+	} else if (!seen[key - keys]) {
+		seen[key - keys] = true;
+		complain(key, SW_BYTES("(not shown)"), "short enough, all together");
+	}
+}
+
 static void set(const struct key *key, struct sw_bytes value, struct sw_config *config)
 {
 	void *field = (char *)config + key->offset;
@@ -195,7 +219,15 @@ static void set(const struct key *key, struct sw_bytes value, struct sw_config *
 	case KEY_text:
 		set_text(key, value, field);
 		break;
+	case KEY_family:
+		break;
 	}
+}
+
+/* Of a family: what its name says before the star. */
+static struct sw_bytes beginning(const struct key *key)
+{
+	return sw_bytes(key->env, key->env_len - 1);
 }
 
 /* Lengths first: most names differ there, and this is what the start of each program waits for. */
@@ -204,10 +236,17 @@ static bool is_name(struct sw_bytes name, const char *text, size_t len)
 	return name.len == len && memcmp(name.at, text, len) == 0;
 }
 
+static bool is_called(const struct key *key, struct sw_bytes name)
+{
+	if (SW_UNLIKELY(key->type == KEY_family))
+		return name.len >= key->env_len && sw_bytes_starts(name, beginning(key));
+	return is_name(name, key->env, key->env_len);
+}
+
 static const struct key *find(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(keys); i++) {
-		if (is_name(name, keys[i].env, keys[i].env_len))
+		if (is_called(&keys[i], name))
 			return &keys[i];
 	}
 	return NULL;
@@ -250,7 +289,13 @@ static void read_pass(char *const *environment, struct sw_config *config,
 		if (!cut_entry(*environment, &name, &value))
 			continue;
 		key = look(name);
-		if (!key || seen[key - keys])
+		if (!key)
+			continue;
+		if (key->type == KEY_family)
+			add_to_family(
+				key, sw_bytes_from(sw_bytes_text(*environment), beginning(key).len),
+				(char *)config + key->offset);
+		if (key->type == KEY_family || seen[key - keys])
 			continue;
 		seen[key - keys] = true;
 		set(key, value, config);
@@ -305,6 +350,8 @@ unsigned sw_config_unknown_count(void)
 void sw_config_read(char *const *environment, struct sw_config *ret_config)
 {
 	store_used = 0;
+	families_used = 0;
+	memset(families, 0, sizeof(families));
 	complaint_count = 0;
 	unknown_kept = unknown_count = 0;
 	memset(seen, 0, sizeof(seen));

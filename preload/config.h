@@ -40,6 +40,9 @@ enum sw_loop_choice {
 #define SW_KEY_FIELD_number(field) uint64_t field;
 #define SW_KEY_FIELD_text(field) const char *field;
 #define SW_KEY_FIELD_choice(field) int field;
+/* The entries NAME=VALUE one after the other, each NUL terminated, an empty one last; NAME is what
+ * follows the common beginning. In the order of the environment, also what is there twice. */
+#define SW_KEY_FIELD_family(field) const char *field;
 
 struct sw_config {
 #define SW_ALIAS(alias, env)

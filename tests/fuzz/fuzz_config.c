@@ -35,7 +35,8 @@ static const char *const names[] = {
 #include "preload/config.def"
 #undef SW_KEY
 #undef SW_ALIAS
-	OURS, "LD_PRELOAD", "LD_PRELOAD=/x/libswagent.so:", "SW_AGENT", "SW_", "PATH",
+	OURS,  "LD_PRELOAD", "LD_PRELOAD=/x/libswagent.so:", "SW_AGENT",
+	"SW_", "PATH",	     "SW_KAFKA_REPORTER_CONFIG_a",   "SW_KAFKA_REPORTER_CONFIG_",
 };
 
 static const struct {
@@ -297,12 +298,21 @@ static void check_text(const char *env, const char *have, const char *otherwise,
 
 /* ---- names that are nobody's ---- */
 
+/* A family's name ends in a star. */
+static bool is_called(struct sw_bytes name, struct sw_bytes key)
+{
+	if (sw_bytes_ends(key, SW_BYTES("*")))
+		return name.len >= key.len &&
+		       sw_bytes_starts(name, sw_bytes_slice(key, 0, key.len - 1));
+	return sw_bytes_equal(name, key);
+}
+
 static bool is_key(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(names); i++) {
 		if (strncmp(names[i], "SW_", 3) == 0 && strcmp(names[i], OURS) != 0 &&
 		    strcmp(names[i], "SW_AGENT") != 0 && strcmp(names[i], "SW_") != 0 &&
-		    sw_bytes_equal(name, sw_bytes_text(names[i])))
+		    is_called(name, sw_bytes_text(names[i])))
 			return true;
 	}
 	return false;
@@ -344,6 +354,32 @@ static void check_unknown(void)
 	must(sw_config_unknown_count() >= count, "all are counted");
 }
 
+/* The entries that have room, in their order, and an empty one. */
+static void check_family(const char *env, const char *have, size_t most)
+{
+	size_t begin = strlen(env) - 1, left = most;
+	bool all = true;
+
+	for (size_t i = 0; i < given.count; i++) {
+		struct sw_bytes entry = given.entry[i];
+		size_t eq = sw_bytes_find(entry, '=');
+
+		if (eq == entry.len || eq <= begin || memcmp(entry.at, env, begin) != 0)
+			continue;
+		entry = sw_bytes_from(entry, begin);
+		if (entry.len >= left) {
+			all = false;
+			continue;
+		}
+		must(sw_bytes_equal(sw_bytes_text(have), entry), "a family has its entries");
+		have += entry.len + 1;
+		left -= entry.len + 1;
+	}
+	must(!*have, "a family has nothing else");
+	if (!all)
+		complained(env, SW_BYTES("(not shown)"));
+}
+
 static void check_config(const struct sw_config *config)
 {
 	unsigned count = 0;
@@ -354,6 +390,7 @@ static void check_config(const struct sw_config *config)
 	check_number(env, config->field, defaults.field, least, most)
 #define CHECK_choice(field, env, least, most) check_choice(env, config->field, defaults.field, most)
 #define CHECK_text(field, env, least, most) check_text(env, config->field, defaults.field, most)
+#define CHECK_family(field, env, least, most) check_family(env, config->field, most)
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc) CHECK_##type(field, env, least, most);
 #include "preload/config.def"

@@ -32,6 +32,7 @@ static void assert_defaults(const struct sw_config *config)
 #define IS_DEFAULT_number(field, value) cr_assert_eq(config->field, value, #field);
 #define IS_DEFAULT_choice(field, value) cr_assert_eq(config->field, (int)value, #field);
 #define IS_DEFAULT_text(field, value) cr_assert_str_eq(config->field, value, #field);
+#define IS_DEFAULT_family(field, value) cr_assert_str_eq(config->field, value, #field);
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc) IS_DEFAULT_##type(field, value)
 #include "preload/config.def"
@@ -327,6 +328,7 @@ Test(config, everything_at_its_longest)
 #define LONGEST_number(env, most)
 #define LONGEST_choice(env, most)
 #define LONGEST_text(env, most) {env, most},
+#define LONGEST_family(env, most)
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc) LONGEST_##type(env, most)
 #include "preload/config.def"
@@ -352,6 +354,43 @@ Test(config, everything_at_its_longest)
 		free(environment[i]);
 }
 
+Test(config, a_family)
+{
+	struct sw_config config;
+	const char *at;
+
+	READ(&config, "SW_KAFKA_REPORTER_CONFIG_acks=1", "SW_KAFKA_REPORTER_CONFIG_",
+	     "SW_KAFKA_REPORTER_CONFIG_=x", "SW_KAFKA_REPORTER_CONFIG=y",
+	     "SW_KAFKA_REPORTER_CONFIG_SSL.CAFILE=/a=b", "SW_KAFKA_REPORTER_CONFIG_acks=2",
+	     "SW_KAFKA_REPORTER_CONFIG_none", "SW_KAFKA_REPORTER_CONFIG_e=");
+	cr_assert_str_eq(at = config.kafka_reporter, "acks=1");
+	cr_assert_str_eq(at += strlen(at) + 1, "SSL.CAFILE=/a=b");
+	cr_assert_str_eq(at += strlen(at) + 1, "acks=2");
+	cr_assert_str_eq(at += strlen(at) + 1, "e=");
+	cr_assert_str_eq(at += strlen(at) + 1, "");
+	cr_assert_null(sw_config_complaint(0));
+	READ(&config, "SW_AGENT_NAME=a");
+	cr_assert_str_eq(config.kafka_reporter, "");
+}
+
+/* Whole entries are left out, the others stay. */
+Test(config, a_family_that_is_too_large)
+{
+	static char long_one[9000] = "SW_KAFKA_REPORTER_CONFIG_a=";
+	struct sw_config config;
+
+	memset(long_one + strlen(long_one), 'x', 8190);
+	READ(&config, "SW_KAFKA_REPORTER_CONFIG_b=1", long_one, long_one,
+	     "SW_KAFKA_REPORTER_CONFIG_c=1");
+	cr_assert_str_eq(config.kafka_reporter, "b=1");
+	cr_assert_str_eq(config.kafka_reporter + 4, "c=1");
+	assert_complaint(0, "SW_KAFKA_REPORTER_CONFIG_*", "(not shown)");
+	cr_assert_null(sw_config_complaint(1));
+	long_one[strlen("SW_KAFKA_REPORTER_CONFIG_a=") + 8189] = 0;
+	READ(&config, long_one, "SW_KAFKA_REPORTER_CONFIG_c=1");
+	cr_assert_eq(strlen(config.kafka_reporter), 8191);
+}
+
 Test(config, complaints_are_bounded)
 {
 	static char lines[64][128];
@@ -361,7 +400,7 @@ Test(config, complaints_are_bounded)
 
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc)                                          \
-	if (strcmp(#type, "text") != 0)                                                            \
+	if (strcmp(#type, "text") != 0 && strcmp(#type, "family") != 0)                            \
 		environment[count] = strcat(strcpy(lines[count], env), "=a bad one"), count++;
 #include "preload/config.def"
 #undef SW_KEY
