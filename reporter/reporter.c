@@ -38,9 +38,8 @@ static void at_exit(void)
 	sw_modules_flush(SW_LEAVING_EXIT);
 }
 
-/* libc puts the thread-local variables of the program and its libraries on the stack as well: the
- * loader's own figure, where it has one. */
-static size_t least_stack(const pthread_attr_t *attr)
+/* The loader's own figure, where it has one. */
+size_t sw_reporter_thread_room(const pthread_attr_t *attr)
 {
 	size_t (*minstack)(const pthread_attr_t *) =
 		(size_t(*)(const pthread_attr_t *))dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
@@ -57,7 +56,7 @@ static bool create_thread(void)
 	if (!sw_real.pthread_create)
 		sw_real_resolve();
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES + least_stack(&attr));
+	pthread_attr_setstacksize(&attr, STACK_BYTES + sw_reporter_thread_room(&attr));
 	error = sw_real.pthread_create(&sw_shared.thread, &attr, sw_thread_main, NULL);
 	pthread_attr_destroy(&attr);
 	return error == 0;
@@ -305,7 +304,7 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 /* This thread and ours, no other. Unknown (no /proc): yes. */
 static bool lonely(void)
 {
-	return sw_thread_tasks() <= 2;
+	return sw_thread_tasks() <= 1 + sw_thread_ours();
 }
 
 /*

@@ -275,6 +275,13 @@ long sw_thread_tasks(void)
 	return error ? error : (long)tasks.st_nlink - 2; /* "." and ".." */
 }
 
+long sw_thread_ours(void)
+{
+	const struct sw_transport *transport = sw_agent.transport;
+
+	return transport && transport->threads ? 1 + (long)transport->threads() : 1;
+}
+
 /*
  * The main thread has ended by pthread_exit, and libc ends the process with its last thread. That
  * must be one of the program's: when only we are left beside the dead main thread, we go.
@@ -283,7 +290,7 @@ static bool alone(void)
 {
 	long tasks = atomic_load(&sw_process_main_left) ? sw_thread_tasks() : -1;
 
-	return tasks >= 0 && tasks <= 2; /* main's remains, ours */
+	return tasks >= 0 && tasks <= 1 + sw_thread_ours(); /* main's remains, ours */
 }
 
 /* A last turn, and time for the answers. */

@@ -44,7 +44,17 @@ struct sw_transport {
 	/* This is the child of a fork: close descriptors without telling the other side. Batches
 	 * are the parent's, and memory may be in mid-change: nothing else may be looked at. */
 	void (*forked)(void);
+	/* Threads that its library has made, for who counts those of the process. Any thread. May
+	 * be NULL: none. */
+	unsigned (*threads)(void);
 };
+
+/*
+ * Of a batch that is underway so many messages were delivered and so many are lost; the transport
+ * has taken them out of it and goes on with the rest, if there is any.
+ */
+void sw_reporter_sent_partly(struct sw_agent *agent, struct sw_batch *batch, unsigned sent,
+			     unsigned lost);
 
 /* A batch that was underway came to its end: SW_SENT, SW_SENT_LATER or SW_SENT_NEVER. */
 void sw_reporter_sent(struct sw_agent *agent, struct sw_batch *batch, enum sw_sent outcome);

@@ -1,0 +1,78 @@
+/*
+ * librdkafka's threads. It makes them by C11's thrd_create, which libc resolves within itself: the
+ * linker gives us the call instead (--wrap). They are made by our thread, or by one that is, and
+ * so have its descriptor table and its blocked signals; here they are also taken out of sight of
+ * the hooks, and given a stack of a known size.
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <threads.h>
+
+#include "reporter/plugins/kafka/kafka.h"
+
+/* OpenSSL's handshakes and the resolver's modules want some of it. */
+#define STACK_BYTES (512u << 10)
+
+struct birth {
+	thrd_start_t start;
+	void *arg;
+};
+
+static _Atomic unsigned threads;
+
+static void *born(void *arg)
+{
+	struct birth birth = *(struct birth *)arg;
+	int result;
+
+	free(arg);
+	sw_kafka_host->thread_ours();
+	result = birth.start(birth.arg);
+	atomic_fetch_sub(&threads, 1);
+	return (void *)(intptr_t)result; /* where thrd_join looks for it */
+}
+
+static int create(thrd_t *ret_thread, struct birth *birth)
+{
+	pthread_attr_t attr;
+	int error;
+
+	if (pthread_attr_init(&attr))
+		return thrd_nomem;
+	pthread_attr_setstacksize(&attr, STACK_BYTES + sw_kafka_host->thread_room(&attr));
+	error = pthread_create(ret_thread, &attr, born, birth);
+	pthread_attr_destroy(&attr);
+	if (error)
+		return error == ENOMEM ? thrd_nomem : thrd_error;
+	return thrd_success;
+}
+
+int __wrap_thrd_create(thrd_t *ret_thread, thrd_start_t start, void *arg);
+
+int __wrap_thrd_create(thrd_t *ret_thread, thrd_start_t start, void *arg)
+{
+	struct birth *birth = malloc(sizeof(*birth));
+	int result;
+
+	if (!birth)
+		return thrd_nomem;
+	*birth = (struct birth){start, arg};
+	atomic_fetch_add(&threads, 1);
+	result = create(ret_thread, birth);
+	if (result != thrd_success) {
+		atomic_fetch_sub(&threads, 1);
+		free(birth);
+	}
+	return result;
+}
+
+unsigned sw_kafka_threads(void)
+{
+	return atomic_load(&threads);
+}
+
+void sw_kafka_threads_forget(void)
+{
+	atomic_store(&threads, 0);
+}
