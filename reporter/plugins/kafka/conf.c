@@ -9,6 +9,7 @@
 #include <ctype.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "reporter/plugins/kafka/kafka.h"
 
@@ -279,6 +280,25 @@ rd_kafka_conf_t *sw_kafka_conf(void)
 		return conf;
 	rd_kafka_conf_destroy(conf);
 	return NULL;
+}
+
+bool sw_kafka_conf_blames(const rd_kafka_conf_t *conf, char *ret_why, size_t room)
+{
+	static const char *const files[] = {"ssl.ca.location", "ssl.certificate.location",
+					    "ssl.key.location", "ssl.keystore.location",
+					    "ssl.crl.location"};
+	char path[1024];
+
+	for (size_t i = 0; i < SW_COUNT_OF(files); i++) {
+		size_t size = sizeof(path);
+
+		if (rd_kafka_conf_get(conf, files[i], path, &size) != RD_KAFKA_CONF_OK ||
+		    !path[0] || strcmp(path, "probe") == 0 || access(path, R_OK) == 0)
+			continue;
+		snprintf(ret_why, room, "%s cannot be read (%s)", path, files[i]);
+		return true;
+	}
+	return false;
 }
 
 /* By the kind's name. */

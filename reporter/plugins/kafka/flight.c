@@ -222,10 +222,11 @@ static enum fate judge(struct flight *f, rd_kafka_resp_err_t error)
 	return f->batch->refused + 1 >= REFUSALS_MAX ? FATE_LOST : FATE_AGAIN;
 }
 
-static bool ours(rd_kafka_resp_err_t error)
+/* Something to wait for, and to tell: not what we have called back, nor what goes on at once. */
+static bool is_trouble(rd_kafka_resp_err_t error)
 {
-	return error == RD_KAFKA_RESP_ERR__PURGE_QUEUE ||
-	       error == RD_KAFKA_RESP_ERR__PURGE_INFLIGHT;
+	return error != RD_KAFKA_RESP_ERR__PURGE_QUEUE &&
+	       error != RD_KAFKA_RESP_ERR__PURGE_INFLIGHT && verdict_of(error) != IS_TOO_LARGE;
 }
 
 static void failed(struct flight *f, const void *payload, rd_kafka_resp_err_t error)
@@ -235,7 +236,7 @@ static void failed(struct flight *f, const void *payload, rd_kafka_resp_err_t er
 	set_fate(f->batch, payload, fate);
 	if (fate == FATE_LOST)
 		news.lost = error;
-	else if (!ours(error))
+	else if (is_trouble(error))
 		news.error = error;
 }
 

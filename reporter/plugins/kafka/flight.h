@@ -28,7 +28,7 @@ void sw_flight_report(const rd_kafka_message_t *message);
 /* What came of reports since the last landing. */
 struct sw_flight_news {
 	bool arrived;		   /* some message */
-	rd_kafka_resp_err_t error; /* of one that is offered again and was no victim of ours */
+	rd_kafka_resp_err_t error; /* of one that is offered again, after a while */
 	rd_kafka_resp_err_t lost;  /* of one that is lost */
 };
 

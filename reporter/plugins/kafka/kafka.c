@@ -3,8 +3,8 @@
  *
  * A client is made when there is something to send. While no broker can be reached the records wait
  * with us, not with librdkafka, so that our limit holds for them and the end of a program does not
- * wait for them; librdkafka connects again by itself, and the first answer of a broker lets them
- * go. What it has to say comes through its queue, whose descriptor is on our loop.
+ * wait for them; librdkafka connects again by itself, and we ask it each second whether it has.
+ * What it has to say comes through its queue, whose descriptor is on our loop.
  */
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -20,9 +20,6 @@
 #define SECOND 1000000000ull
 #define PAUSE_MOST_NS (30 * SECOND)
 #define TOPIC_ROOM 256
-/* Numbers of Kafka's requests that only somebody who was let in gets an answer to. */
-#define API_PRODUCE 0
-#define API_METADATA 3
 /* Kinds of librdkafka's lines that are remembered, to say each once. */
 #define FACILITIES_MAX 16
 #define FACILITY_BYTES 16
@@ -43,9 +40,6 @@ static struct {
 	uint64_t pause_ns; /* how long the last failure was waited for; 0: none */
 	char reason[256];  /* of the last trouble with a broker */
 } kafka = {.watch = {.fd = -1}};
-
-/* Set by librdkafka's threads: a broker has answered. */
-static _Atomic bool heard;
 
 /* Kept across fork: once for all children. */
 static bool said[COMPLAINTS];
@@ -112,7 +106,6 @@ static void take_line(rd_kafka_event_t *event)
 static void go_down(void)
 {
 	kafka.down = true;
-	atomic_store(&heard, false);
 	kafka.agent->retry_ns = kafka.agent->now_ns + SECOND;
 	rd_kafka_purge(kafka.client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
 					     RD_KAFKA_PURGE_F_NON_BLOCKING);
@@ -213,26 +206,6 @@ static void ready(struct sw_watch *watch, uint32_t events)
 
 /* ---- the client ---- */
 
-/* On librdkafka's threads. */
-static rd_kafka_resp_err_t on_response(rd_kafka_t *client, int socket, const char *broker,
-				       int32_t id, int16_t api, int16_t version,
-				       int32_t correlation, size_t size, int64_t took,
-				       rd_kafka_resp_err_t error, void *opaque)
-{
-	(void)client, (void)socket, (void)broker, (void)id, (void)version, (void)correlation;
-	(void)size, (void)took, (void)opaque;
-	if (!error && (api == API_PRODUCE || api == API_METADATA))
-		atomic_store(&heard, true);
-	return RD_KAFKA_RESP_ERR_NO_ERROR;
-}
-
-static rd_kafka_resp_err_t on_new(rd_kafka_t *client, const rd_kafka_conf_t *conf, void *opaque,
-				  char *why, size_t room)
-{
-	(void)conf, (void)opaque, (void)why, (void)room;
-	return rd_kafka_interceptor_add_on_response_received(client, "swagent", on_response, NULL);
-}
-
 static bool make_topics(void)
 {
 	char name[TOPIC_ROOM];
@@ -273,11 +246,12 @@ static rd_kafka_t *new_client(char *ret_why, size_t room)
 		return NULL;
 	rd_kafka_conf_set_events(conf,
 				 RD_KAFKA_EVENT_DR | RD_KAFKA_EVENT_ERROR | RD_KAFKA_EVENT_LOG);
-	rd_kafka_conf_interceptor_add_on_new(conf, "swagent", on_new, NULL);
 	client = rd_kafka_new(RD_KAFKA_PRODUCER, conf, ret_why, room);
-	if (!client)
-		rd_kafka_conf_destroy(conf);
-	return client;
+	if (client)
+		return client;
+	sw_kafka_conf_blames(conf, ret_why, room);
+	rd_kafka_conf_destroy(conf);
+	return NULL;
 }
 
 static bool begin_client(char *ret_why, size_t room)
@@ -363,19 +337,24 @@ static int kafka_open(struct sw_agent *agent)
 	return open_events(agent);
 }
 
-/* While no broker is there: asks whether one is, without waiting. Its answer is heard later. */
+/*
+ * Is no broker there? librdkafka tells when the last one goes, but not when one comes. A question
+ * to any broker tells: there is nobody to ask, or there is no answer in no time.
+ */
 static bool is_away(struct sw_agent *agent)
 {
 	const struct rd_kafka_metadata *none = NULL;
+	rd_kafka_resp_err_t error;
 
-	if (kafka.down && atomic_load(&heard))
-		kafka.down = false;
 	if (!kafka.down)
 		return false;
-	agent->retry_ns = agent->now_ns + SECOND;
-	if (!rd_kafka_metadata(kafka.client, 0, kafka.topics[SW_BATCH_SEGMENT], &none, 0))
+	error = rd_kafka_metadata(kafka.client, 0, kafka.topics[SW_BATCH_SEGMENT], &none, 0);
+	if (!error)
 		rd_kafka_metadata_destroy(none);
-	return true;
+	kafka.down = error == RD_KAFKA_RESP_ERR__TRANSPORT;
+	if (kafka.down)
+		agent->retry_ns = agent->now_ns + SECOND;
+	return kafka.down;
 }
 
 static enum sw_sent kafka_send(struct sw_agent *agent, struct sw_batch *batch)

@@ -2,8 +2,8 @@
  * Inside the plug-in `kafka`: what its files know of each other. Our thread only, but for what
  * says otherwise.
  *
- * librdkafka has threads of its own: one for the client, one for each broker. They never call us,
- * but for sw_kafka_heard: what they have to say waits in a queue, whose descriptor is on our loop.
+ * librdkafka has threads of its own: one for the client, one for each broker. They never call us:
+ * what they have to say waits in a queue, whose descriptor is on our loop.
  */
 #pragma once
 
@@ -19,6 +19,9 @@ extern const struct sw_host *sw_kafka_host;
 /* What the configuration makes of a client. NULL: it cannot ever work, which has been said. Owned
  * by the caller. Wrong values are said the first time. */
 rd_kafka_conf_t *sw_kafka_conf(void);
+/* A file of certificates or keys that cannot be read, as a sentence for who could not make a
+ * client: OpenSSL does not name it. False: there is none. */
+bool sw_kafka_conf_blames(const rd_kafka_conf_t *conf, char *ret_why, size_t room);
 /* Namespace and topic of a kind. False: longer than Kafka allows. */
 bool sw_kafka_topic(enum sw_batch_kind kind, char *ret_name, size_t room);
 
