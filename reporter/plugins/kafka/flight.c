@@ -365,16 +365,21 @@ static void give_back(struct sw_agent *agent, struct flight *f)
 
 struct sw_flight_news sw_flight_land(struct sw_agent *agent, bool go_on)
 {
-	struct sw_flight_news result;
+	struct sw_flight_news result = {.arrived = false};
+	bool landed = false;
 
 	for (struct flight *f = flights; f < flights + SW_FLIGHTS_MAX; f++) {
 		while (go_on && f->batch && !f->pending && proceed(f))
 			;
-		if (f->batch && !f->pending)
-			give_back(agent, f);
+		if (!f->batch || f->pending)
+			continue;
+		give_back(agent, f);
+		landed = true;
 	}
-	result = news;
-	news = (struct sw_flight_news){.arrived = false};
+	if (landed) {
+		result = news;
+		memset(&news, 0, sizeof(news));
+	}
 	return result;
 }
 

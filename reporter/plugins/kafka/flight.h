@@ -25,7 +25,7 @@ bool sw_flight_begin(rd_kafka_topic_t *topic, struct sw_batch *batch);
 /* What became of a message. */
 void sw_flight_report(const rd_kafka_message_t *message);
 
-/* What came of reports since the last landing. */
+/* What came of reports; told when a batch is given back. */
 struct sw_flight_news {
 	bool arrived;		   /* some message */
 	rd_kafka_resp_err_t error; /* of one that is offered again, after a while */
