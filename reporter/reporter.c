@@ -24,6 +24,8 @@
 #define DOUBTS_MAX 16
 #define FORK_BUDGET_NS 5000000ull
 #define ALONE_BUDGET_NS 60000000000ull
+/* For a transport's library to come to a place where a child can use it. */
+#define LIBRARY_NS 2000000ull
 /* CPython only warns when it finds a second thread. */
 #define COUNTED_BUDGET_NS 500000000ull
 /* Longer than a fork takes, whatever the size of the process. */
@@ -360,6 +362,8 @@ static void reporter_fork_prepare(enum sw_forking how)
 	if (!may_stay(how))
 		make_leave(begin + budget);
 	wait_delicate(begin + FORK_BUDGET_NS);
+	if (sw_agent.transport && sw_agent.transport->fork_prepare)
+		sw_agent.transport->fork_prepare(sw_clock_ns(CLOCK_MONOTONIC) + LIBRARY_NS);
 }
 
 /*
@@ -369,6 +373,8 @@ static void reporter_fork_prepare(enum sw_forking how)
 static void reporter_fork_parent(void)
 {
 	atomic_store(&sw_shared.fork_end_ns, 0);
+	if (sw_agent.transport && sw_agent.transport->fork_parent)
+		sw_agent.transport->fork_parent();
 	join_gone();
 	if (!atomic_load(&sw_shared.leave))
 		return;

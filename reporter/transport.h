@@ -44,6 +44,11 @@ struct sw_transport {
 	/* This is the child of a fork: close descriptors without telling the other side. Batches
 	 * are the parent's, and memory may be in mid-change: nothing else may be looked at. */
 	void (*forked)(void);
+	/* Around a fork that our thread is not asked to leave for, or has not left for in time, on
+	 * the thread that forks: its library is to stand where a child can use it. Waits until
+	 * end_ns (CLOCK_MONOTONIC) at most; neither allocates nor locks. May be NULL. */
+	void (*fork_prepare)(uint64_t end_ns);
+	void (*fork_parent)(void);
 	/* Threads that its library has made, for who counts those of the process. Any thread. May
 	 * be NULL: none. */
 	unsigned (*threads)(void);

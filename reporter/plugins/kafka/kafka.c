@@ -36,10 +36,14 @@ static struct {
 	struct sw_watch watch; /* an eventfd that librdkafka writes to; -1: none */
 	struct sw_agent *agent;
 	pid_t owner;	   /* the process that all this belongs to */
+	bool busy;	   /* a client is being made or dropped */
 	bool down;	   /* no broker can be reached */
 	uint64_t pause_ns; /* how long the last failure was waited for; 0: none */
 	char reason[256];  /* of the last trouble with a broker */
 } kafka = {.watch = {.fd = -1}};
+
+/* In a child that began while a lock of the libraries was held: they cannot be used any more. */
+static bool broken;
 
 /* Kept across fork: once for all children. */
 static bool said[COMPLAINTS];
@@ -274,9 +278,11 @@ static bool make_client(void)
 	bool ok;
 
 	sw_kafka_host->delicate(true);
+	kafka.busy = true;
 	ok = begin_client(why, sizeof(why));
 	if (!ok)
 		drop_client();
+	kafka.busy = false;
 	sw_kafka_host->delicate(false);
 	if (!ok && first_time(SAID_CLIENT))
 		sw_kafka_host->say(SW_LEVEL_WARNING,
@@ -291,6 +297,9 @@ static bool make_client(void)
  * be held: it is left where it is. Its descriptors are in a table that is not ours. */
 static void kafka_forked(void)
 {
+	bool whole = sw_kafka_gate_forked();
+
+	broken |= !whole && (kafka.client || kafka.busy);
 	memset(&kafka, 0, sizeof(kafka));
 	kafka.watch.fd = -1;
 	sw_flight_forget();
@@ -329,6 +338,12 @@ static int kafka_open(struct sw_agent *agent)
 					   "Kafka needs a table of descriptors of its own, which "
 					   "this sandbox refuses; nothing is sent");
 		return -EPERM;
+	}
+	if (broken) {
+		sw_kafka_host->say(SW_LEVEL_WARNING,
+				   "this process began in the midst of its parent's work with "
+				   "Kafka; nothing is sent");
+		return -EDEADLK;
 	}
 	conf = sw_kafka_conf();
 	if (!conf)
@@ -395,11 +410,13 @@ static void kafka_moved(int from, int to)
 static void kafka_pause(struct sw_agent *agent)
 {
 	sw_kafka_host->delicate(true);
+	kafka.busy = true;
 	if (kafka.client) {
 		rd_kafka_purge(kafka.client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
 		take_events();
 	}
 	drop_client();
+	kafka.busy = false;
 	sw_kafka_host->delicate(false);
 	sw_flight_abandon(agent);
 	if (kafka.watch.fd >= 0) {
@@ -421,6 +438,8 @@ static const struct sw_transport transport = {
 	.moved = kafka_moved,
 	.pause = kafka_pause,
 	.forked = kafka_forked,
+	.fork_prepare = sw_kafka_gate_shut,
+	.fork_parent = sw_kafka_gate_open,
 	.threads = sw_kafka_threads,
 };
 

@@ -25,6 +25,14 @@ bool sw_kafka_conf_blames(const rd_kafka_conf_t *conf, char *ret_why, size_t roo
 /* Namespace and topic of a kind. False: longer than Kafka allows. */
 bool sw_kafka_topic(enum sw_batch_kind kind, char *ret_name, size_t room);
 
+/* ---- gate.c ---- */
+
+/* Around a fork, on the thread that forks: waits until no thread holds a lock, or end_ns. */
+void sw_kafka_gate_shut(uint64_t end_ns);
+void sw_kafka_gate_open(void);
+/* In the child. False: a lock may be held by nobody, now and for ever. */
+bool sw_kafka_gate_forked(void);
+
 /* ---- threads.c ---- */
 
 /* Threads of librdkafka that run now; any thread. */
