@@ -3,11 +3,12 @@
 import mmap
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, start,
-                    wait_for_port)
+from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, kafka_env,
+                    start, wait_for_port)
 
 # As in struct counts of sink.c.
 FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
@@ -18,7 +19,7 @@ class Sink:
     """Listens when made, or when started later. Its counts survive its end."""
 
     def __init__(self, folder, delay_ms=0, port=None, begin=True):
-        self.program = compiled("sink", folder, "-lnghttp2")
+        self.program = self.make_program(folder)
         self.port, self.delay_ms = port or free_port(), delay_ms
         self.file = Path(folder) / f"sink-{self.port}.counts"
         self.file.write_bytes(bytes(8 * len(FIELDS)))
@@ -29,10 +30,15 @@ class Sink:
             self.start()
 
     def start(self):
-        self.process = start([self.program, self.port, self.file, self.delay_ms], cpu=1,
-                             stdout=subprocess.DEVNULL)
+        self.process = start(self.command(), cpu=1, stdout=subprocess.DEVNULL)
         if not wait_for_port(self.process, self.port):
             raise Failed("the sink does not come up")
+
+    def make_program(self, folder):
+        return compiled("sink", folder, "-lnghttp2")
+
+    def command(self):
+        return [self.program, self.port, self.file, self.delay_ms]
 
     def counts(self):
         return dict(zip(FIELDS, self.numbers))
@@ -57,13 +63,25 @@ class Sink:
         return self.counts()
 
 
+class KafkaSink(Sink):
+    def make_program(self, folder):
+        return Path(__file__).parent / "kafka_sink.py"
+
+    def command(self):
+        return [sys.executable, self.program, self.port, self.file]
+
+
+SINKS = {"grpc": (Sink, grpc_env), "kafka": (KafkaSink, kafka_env)}
+
+
 class Place:
     """Where the agent's segments go: a sink, or a file."""
 
     def __init__(self, folder, lib, protocol):
-        self.sink = Sink(folder) if protocol == "grpc" else None
+        sink, env = SINKS.get(protocol, (None, None))
+        self.sink = sink(folder) if sink else None
         self.file = Path(folder) / "segments.jsonl"
-        self.env = grpc_env(lib, self.sink.port) if self.sink else agent_env(lib, self.file)
+        self.env = env(lib, self.sink.port) if sink else agent_env(lib, self.file)
 
     def counts(self):
         if self.sink:

@@ -12,6 +12,8 @@ Switches, which may be turned at any time:
     deaf        Produce is read and never answered; nothing is kept
     cut         so many Produce requests are kept and the connection is closed instead of an answer
     users       {name: password}: who may log in; None: nobody needs to
+
+SkyWalking's classes are imported where they are needed: tests/bench counts without them.
 """
 
 import base64
@@ -24,11 +26,6 @@ import threading
 import time
 import zlib
 from collections import namedtuple
-
-from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
-from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
-
-import reader
 
 PRODUCE, FETCH, METADATA, COORDINATOR, HANDSHAKE, VERSIONS, AUTHENTICATE = 0, 1, 3, 10, 17, 18, 36
 # By Fetch and FindCoordinator, which nobody asks for, librdkafka knows what codecs there are.
@@ -346,6 +343,7 @@ class Broker:
         return [message for message in list(self.messages) if message.topic == topic]
 
     def all_segments(self, topic="skywalking-segments"):
+        from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
         found = []
         for message in self.of(topic):
             segment = SegmentObject.FromString(message.value)
@@ -358,6 +356,7 @@ class Broker:
 
     def segments(self, count, timeout=10, topic="skywalking-segments"):
         """The different segments, once there are so many; not more."""
+        import reader
         deadline = time.monotonic() + timeout
         while len(found := self.different(topic)) < count and time.monotonic() < deadline:
             time.sleep(0.02)
@@ -369,6 +368,7 @@ class Broker:
 
     def management(self, topic="skywalking-managements"):
         """(properties, pings), their keys checked."""
+        from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
         properties, pings = [], []
         for message in self.of(topic):
             if message.key.startswith(b"register-"):
