@@ -345,7 +345,9 @@ static void wait_delicate(uint64_t end)
  * is worth an error. */
 static uint64_t leave_budget(enum sw_forking how)
 {
-	bool looks_up = atomic_load(&sw_shared.delicate) & 1;
+	const struct sw_transport *transport = sw_agent.transport;
+	bool looks_up = (atomic_load(&sw_shared.delicate) & 1) ||
+			(transport && transport->looks_up && transport->looks_up());
 
 	if (how == SW_FORKING_ALONE)
 		return ALONE_BUDGET_NS;

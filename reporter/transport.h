@@ -52,6 +52,9 @@ struct sw_transport {
 	/* Threads that its library has made, for who counts those of the process. Any thread. May
 	 * be NULL: none. */
 	unsigned (*threads)(void);
+	/* Is one of these in the resolver, which may keep it, and a pause, for half a minute? Any
+	 * thread. May be NULL: no. */
+	bool (*looks_up)(void);
 };
 
 /*

@@ -626,6 +626,42 @@ def test_main_thread_leaves(bench, origin, compiled, broker):
     broker.segments(2)
 
 
+SLOW_NAMES = """
+#include <netdb.h>
+#include <unistd.h>
+int getaddrinfo(const char *name, const char *service, const struct addrinfo *hints, struct addrinfo **found)
+{
+	sleep(20);
+	return EAI_AGAIN;
+}
+"""
+
+
+def test_a_dead_name_server(bench, tmp_path, origin):
+    """librdkafka's threads are in the resolver: neither a fork nor an end waits for them."""
+    (tmp_path / "slow.c").write_text(SLOW_NAMES)
+    slow = tmp_path / "slow.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", slow, tmp_path / "slow.c"], check=True)
+    script = ("import os, time, socket\n"
+              "def ask():\n"
+              f"    s = socket.socket(); s.connect(('127.0.0.1', {origin.port}))\n"
+              "    s.send(b'GET /a HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n')\n"
+              "    while s.recv(4096): pass\n"
+              "ask(); time.sleep(1)\n"
+              "print(any('rdk' in open(f'/proc/self/task/{t}/comm').read() for t in os.listdir('/proc/self/task')))\n"
+              "took = []\n"
+              "for i in range(5):\n"
+              "    begin = time.monotonic(); pid = os.fork()\n"
+              "    if not pid: os._exit(0)\n"
+              "    took.append(time.monotonic() - begin); os.waitpid(pid, 0); ask()\n"
+              "print(max(took) < 0.2)\n")
+    lib = bench.env()["LD_PRELOAD"]
+    for python in {"/usr/bin/python3", sys.executable}:
+        result = bench.run([python, "-c", script], env=over_kafka("broker.invalid:9092", LD_PRELOAD=f"{lib} {slow}"))
+        assert result.rc == 0 and result.out == b"True\nTrue\n", result
+        assert result.seconds < 6
+
+
 def test_unshare(bench, origin, broker):
     """Fails in a process of several threads: ours and librdkafka's must be gone."""
     script = ("import ctypes, os, urllib.request as u\n"

@@ -441,6 +441,7 @@ static const struct sw_transport transport = {
 	.fork_prepare = sw_kafka_gate_shut,
 	.fork_parent = sw_kafka_gate_open,
 	.threads = sw_kafka_threads,
+	.looks_up = sw_kafka_looks_up,
 };
 
 /* OpenSSL is told to leave the program's end and the system's configuration alone. */

@@ -37,5 +37,7 @@ bool sw_kafka_gate_forked(void);
 
 /* Threads of librdkafka that run now; any thread. */
 unsigned sw_kafka_threads(void);
+/* Is one of them in the system's resolver? Any thread. */
+bool sw_kafka_looks_up(void);
 /* In the child of a fork: none. */
 void sw_kafka_threads_forget(void);

@@ -5,6 +5,7 @@
  * the hooks, and given a stack of a known size.
  */
 #include <errno.h>
+#include <netdb.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <threads.h>
@@ -20,6 +21,7 @@ struct birth {
 };
 
 static _Atomic unsigned threads;
+static _Atomic unsigned lookups; /* under way */
 
 static void *born(void *arg)
 {
@@ -67,6 +69,28 @@ int __wrap_thrd_create(thrd_t *ret_thread, thrd_start_t start, void *arg)
 	return result;
 }
 
+/* Names are looked up on the threads of brokers, which cannot be called back meanwhile. */
+int __real_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		       struct addrinfo **ret_found);
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		       struct addrinfo **ret_found);
+
+int __wrap_getaddrinfo(const char *name, const char *service, const struct addrinfo *hints,
+		       struct addrinfo **ret_found)
+{
+	int error;
+
+	atomic_fetch_add(&lookups, 1);
+	error = __real_getaddrinfo(name, service, hints, ret_found);
+	atomic_fetch_sub(&lookups, 1);
+	return error;
+}
+
+bool sw_kafka_looks_up(void)
+{
+	return atomic_load(&lookups) > 0;
+}
+
 unsigned sw_kafka_threads(void)
 {
 	return atomic_load(&threads);
@@ -75,4 +99,5 @@ unsigned sw_kafka_threads(void)
 void sw_kafka_threads_forget(void)
 {
 	atomic_store(&threads, 0);
+	atomic_store(&lookups, 0);
 }
