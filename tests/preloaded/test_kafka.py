@@ -228,7 +228,8 @@ def test_wrong_password(web, broker, mechanism):
 
 def test_login_is_allowed_later(web, broker):
     broker.users = {"agent": "s3cret"}
-    server = web(broker.port, **login("agent", "wr0ng")).ask(3)
+    more = login("agent", "wr0ng") | {PREFIX + "reconnect_backoff_max_ms": "1000"}
+    server = web(broker.port, **more).ask(3)
     broker.until(lambda: len(broker.connections) >= 2)
     broker.users = {"agent": "wr0ng"}
     broker.segments(3, timeout=40)

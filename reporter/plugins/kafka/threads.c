@@ -91,6 +91,24 @@ bool sw_kafka_looks_up(void)
 	return atomic_load(&lookups) > 0;
 }
 
+/*
+ * librdkafka 2.0.2, of which alone we know the inside: its main thread asks how many microseconds
+ * it may sleep, cuts them to milliseconds, and so runs in a circle through the last one before each
+ * of its timers, which is once a second. (0.9 ms of CPU a second; the linker gives us this call
+ * only when that is the version: meson.build.)
+ */
+#if RD_KAFKA_VERSION == 0x020002ff
+int64_t __real_rd_kafka_timers_next(void *timers, int timeout_us, int lock);
+int64_t __wrap_rd_kafka_timers_next(void *timers, int timeout_us, int lock);
+
+int64_t __wrap_rd_kafka_timers_next(void *timers, int timeout_us, int lock)
+{
+	int64_t us = __real_rd_kafka_timers_next(timers, timeout_us, lock);
+
+	return us > 0 ? us + 999 : us;
+}
+#endif
+
 unsigned sw_kafka_threads(void)
 {
 	return atomic_load(&threads);
