@@ -671,3 +671,28 @@ def test_unshare(bench, origin, broker):
               "print(ctypes.CDLL(None, use_errno=True).unshare(0x10000000), ctypes.get_errno())\n")
     bench.both(["/usr/bin/python3", "-c", script], env=over_kafka(broker.port))
     broker.segments(1)
+
+
+@pytest.mark.parametrize("how", ["prctl", "seccomp", "strict"])
+def test_a_program_that_seals_itself(bench, origin, compiled, broker, how):
+    """Not killed for a call of ours or of librdkafka's; what was before is reported."""
+    result = bench.both([compiled("sealed"), origin.port, how], env=over_kafka(broker.port))
+    assert (result.rc, result.out, result.err) == (0, b"done\n", b"")
+    broker.segments(2)
+
+
+@pytest.mark.parametrize("how", ["clone", "syscall", "clone3", "vm"])
+def test_children_past_fork(bench, origin, compiled, broker, how):
+    result = bench.both([compiled("clones"), origin.port, how], env=over_kafka(broker.port))
+    assert (result.rc, result.out, result.err) == (0, b"done\n", b"")
+    broker.segments(2 if how == "vm" else 3)
+
+
+@pytest.mark.parametrize("python", ["/usr/bin/python3", sys.executable])
+@pytest.mark.parametrize("end", ["pass", "sys.exit(3)", "os._exit(4)", "os.abort()", "1/0", "os.execv('/bin/true', ['x'])"])
+def test_ends(bench, origin, tls_broker, authority, python, end):
+    """With OpenSSL inside us, and the program's own: the same end, and everything arrives."""
+    script = f"import os, ssl, sys, urllib.request as u; u.urlopen('http://127.0.0.1:{origin.port}/').read(); {end}"
+    result = bench.both([python, "-c", script], env=over_kafka(tls_broker.port, **over_tls(authority)))
+    tls_broker.segments(1)
+    assert result.seconds < EXIT_FLUSH_S + 2
