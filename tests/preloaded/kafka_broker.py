@@ -11,6 +11,7 @@ Switches, which may be turned at any time:
     missing     topics that do not exist
     deaf        Produce is read and never answered; nothing is kept
     cut         so many Produce requests are kept and the connection is closed instead of an answer
+    identity    error code of an answer to InitProducerId, of which there are `nameless`
     users       {name: password}: who may log in; None: nobody needs to
 
 SkyWalking's classes are imported where they are needed: tests/bench counts without them.
@@ -27,12 +28,13 @@ import time
 import zlib
 from collections import namedtuple
 
-PRODUCE, FETCH, METADATA, COORDINATOR, HANDSHAKE, VERSIONS, AUTHENTICATE = 0, 1, 3, 10, 17, 18, 36
+PRODUCE, FETCH, METADATA, COORDINATOR, HANDSHAKE, VERSIONS, AUTHENTICATE, IDENTITY = \
+    0, 1, 3, 10, 17, 18, 36, 22
 # By Fetch and FindCoordinator, which nobody asks for, librdkafka knows what codecs there are.
 KNOWN = {PRODUCE: (0, 7), FETCH: (0, 10), METADATA: (0, 2), COORDINATOR: (0, 0), HANDSHAKE: (0, 1),
-         VERSIONS: (0, 3), AUTHENTICATE: (0, 0)}
+         VERSIONS: (0, 3), AUTHENTICATE: (0, 0), IDENTITY: (0, 1)}
 TOO_LARGE, UNKNOWN_TOPIC, NOT_ENOUGH_REPLICAS, INVALID_RECORD, POLICY = 10, 3, 19, 87, 44
-DENIED_TOPIC, BAD_MECHANISM, DENIED_LOGIN = 29, 33, 58
+DENIED_TOPIC, DENIED_CLUSTER, BAD_MECHANISM, DENIED_LOGIN = 29, 31, 33, 58
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 Message = namedtuple("Message", "topic partition key value")
@@ -196,7 +198,8 @@ class Connection:
             assert api in KNOWN and KNOWN[api][0] <= version <= KNOWN[api][1], (api, version)
             assert self.allowed or api in (VERSIONS, HANDSHAKE, AUTHENTICATE), "not logged in"
             answer = {PRODUCE: self.produce, METADATA: self.metadata, HANDSHAKE: self.handshake,
-                      VERSIONS: self.versions, AUTHENTICATE: self.authenticate}[api](request, version)
+                      VERSIONS: self.versions, AUTHENTICATE: self.authenticate,
+                      IDENTITY: self.identity}[api](request, version)
             if answer is not None:
                 self.sock.sendall(struct.pack(">ii", len(answer) + 4, correlation) + answer)
 
@@ -244,6 +247,11 @@ class Connection:
                 raise Gone
         return array(answers) + struct.pack(">i", 0)
 
+    def identity(self, request, version):
+        error = self.broker.identity
+        self.broker.nameless += error != 0
+        return struct.pack(">ihqh", 0, error, -1 if error else 7, 0)
+
     def handshake(self, request, version):
         name = request.text()
         known = name in self.broker.mechanisms and self.broker.users is not None
@@ -263,6 +271,7 @@ class Broker:
     def __init__(self, port, host="127.0.0.1", partitions=1, tls=None):
         self.port, self.host, self.partitions, self.tls = port, host, partitions, tls
         self.errors, self.largest, self.missing, self.deaf, self.cut = {}, None, set(), False, 0
+        self.identity, self.nameless = 0, 0
         self.users, self.mechanisms = None, ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
         self.messages, self.batches, self.requests, self.connections = [], [], [], []
         self.refused, self.failures, self.client, self.acks = 0, [], None, None

@@ -527,6 +527,24 @@ def test_an_error_that_stays(web, broker):
     assert counters(text)["segment_lost"] == 5, text
 
 
+def test_idempotence(web, broker):
+    server = web(broker.port, **{PREFIX + "enable_idempotence": "True"}).ask(5)
+    broker.segments(5)
+    assert kafka_broker.IDENTITY in broker.requests
+    server.stop()
+
+
+def test_a_producer_that_cannot_go_on(web, broker):
+    """librdkafka gives it up for good; another one takes its place."""
+    broker.identity = kafka_broker.DENIED_CLUSTER
+    server = web(broker.port, **{PREFIX + "enable_idempotence": "True"}).ask(5)
+    assert broker.until(lambda: broker.nameless >= 1)
+    time.sleep(1.5)
+    broker.identity = 0
+    broker.segments(5, timeout=20)
+    server.stop(warnings=1)
+
+
 # ---- forks ----
 
 
@@ -618,6 +636,18 @@ def test_no_plugin(bench, origin, broker):
     assert (result.rc, result.out) == (without.rc, without.out)
     assert len(ours(result.err)) == 1 and b"kafka" in result.err
     assert result.seconds < without.seconds + 0.4
+
+
+@pytest.mark.parametrize("what", ["u", "uf", "c", "cf"])
+def test_tables_of_descriptors(bench, origin, compiled, broker, what):
+    """Where ours cannot have one of its own librdkafka's numbers would be in the program's way."""
+    argv = [compiled("older"), what, *curl(origin)]
+    without = bench.run(argv, agent=False)
+    result = bench.run(argv, env=over_kafka(broker.port))
+    assert (result.rc, result.out) == (without.rc, without.out)
+    alone = "f" not in what
+    broker.segments(alone, timeout=5 if alone else 0)
+    assert len(ours(result.err)) == (not alone) and bool(broker.requests) == alone, result
 
 
 def test_main_thread_leaves(bench, origin, compiled, broker):

@@ -58,7 +58,6 @@ static const struct translation {
 	{"api_version_auto_timeout_ms", NULL, WITHOUT},
 	{"bootstrap_servers", NULL, FORBIDDEN},
 	{"buffer_memory", "queue.buffering.max.kbytes", IN_KILOBYTES},
-	{"debug", NULL, FORBIDDEN},
 	{"delivery_report_only_error", NULL, FORBIDDEN},
 	{"enable_random_seed", NULL, FORBIDDEN},
 	{"internal_termination_signal", NULL, FORBIDDEN},

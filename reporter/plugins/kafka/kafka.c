@@ -27,7 +27,15 @@
 const struct sw_host *sw_kafka_host;
 
 /* What is said once, each. */
-enum complaint { SAID_SHARED, SAID_UNREACHABLE, SAID_LOST, SAID_REFUSED, SAID_CLIENT, COMPLAINTS };
+enum complaint {
+	SAID_SHARED,
+	SAID_UNREACHABLE,
+	SAID_LOST,
+	SAID_REFUSED,
+	SAID_CLIENT,
+	SAID_DEAD,
+	COMPLAINTS
+};
 
 static struct {
 	rd_kafka_t *client;	  /* NULL: none yet */
@@ -84,7 +92,7 @@ static bool is_new(const char *facility)
 /* What these tell comes as an event, too, and is said there. */
 static bool is_said_elsewhere(const char *facility)
 {
-	static const char *const ones[] = {"FAIL", "ERROR", "TERMINATE", "REQTMOUT"};
+	static const char *const ones[] = {"FAIL", "ERROR", "TERMINATE", "REQTMOUT", "FATAL"};
 
 	for (size_t i = 0; i < SW_COUNT_OF(ones); i++) {
 		if (strcmp(ones[i], facility) == 0)
@@ -291,6 +299,33 @@ static bool make_client(void)
 	return ok;
 }
 
+/* What is not known to have arrived is offered again. No thread of librdkafka's is left. */
+static void end_client(struct sw_agent *agent)
+{
+	sw_kafka_host->delicate(true);
+	kafka.busy = true;
+	if (kafka.client) {
+		rd_kafka_purge(kafka.client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
+		take_events();
+	}
+	drop_client();
+	kafka.busy = false;
+	sw_kafka_host->delicate(false);
+	sw_flight_abandon(agent);
+}
+
+/* An idempotent producer may lose its right to go on. The next one begins anew. */
+static void bury(struct sw_agent *agent)
+{
+	if (first_time(SAID_DEAD))
+		sw_kafka_host->say(SW_LEVEL_WARNING,
+				   "Kafka's producer must begin anew: %s; what cannot wait is "
+				   "dropped",
+				   kafka.reason);
+	end_client(agent);
+	pause_offering();
+}
+
 /* ---- the slots ---- */
 
 /* In the child of a fork. The client is the parent's, its threads are not here and its locks may
@@ -391,7 +426,10 @@ static void kafka_tick(struct sw_agent *agent)
 	if (!kafka.client)
 		return;
 	take_events();
-	land();
+	if (rd_kafka_fatal_error(kafka.client, kafka.reason, sizeof(kafka.reason)))
+		bury(agent);
+	else
+		land();
 }
 
 /* Reports wait for the tick, unless something waits for the room that they make. */
@@ -406,19 +444,9 @@ static void kafka_moved(int from, int to)
 		kafka.watch.fd = to;
 }
 
-/* What is not known to have arrived is offered again. No thread of librdkafka's is left. */
 static void kafka_pause(struct sw_agent *agent)
 {
-	sw_kafka_host->delicate(true);
-	kafka.busy = true;
-	if (kafka.client) {
-		rd_kafka_purge(kafka.client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT);
-		take_events();
-	}
-	drop_client();
-	kafka.busy = false;
-	sw_kafka_host->delicate(false);
-	sw_flight_abandon(agent);
+	end_client(agent);
 	if (kafka.watch.fd >= 0) {
 		agent->loop.backend->watch(&agent->loop, &kafka.watch, 0);
 		sw_kafka_host->fd_close(kafka.watch.fd);

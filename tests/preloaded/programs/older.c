@@ -5,6 +5,7 @@
  * u  close_range with CLOSE_RANGE_UNSHARE: EINVAL     c  close_range: ENOSYS (before 5.9)
  * p  pidfd_open, pidfd_getfd: ENOSYS (5.3, 5.6)       w  madvise MADV_WIPEONFORK: EINVAL (4.14)
  * r  getrandom: ENOSYS (3.17)                         3  clone3: ENOSYS (5.3)
+ * f  unshare: EPERM, as in a sandbox
  * t  getsockopt TCP_INFO and SO_COOKIE: ENOPROTOOPT (4.12)
  *
  * Or as in a sandbox, or with a limit:
@@ -89,6 +90,9 @@ int main(int argc, char **argv)
 			break;
 		case '3':
 			fail(SYS_clone3, -1, 0, 0, ENOSYS);
+			break;
+		case 'f':
+			fail(SYS_unshare, -1, 0, 0, EPERM);
 			break;
 		case 't':
 			fail(SYS_getsockopt, 2, ~0u, TCP_INFO, ENOPROTOOPT);
