@@ -10,6 +10,11 @@
 #include "preload/sys.h"
 #include "reporter/say.h"
 
+static void fd_lost(int fd)
+{
+	sw_fd_clear(fd, SW_FD_OURS);
+}
+
 static const struct sw_host host = {
 	.config = &sw_config,
 	.kinds = sw_kinds,
@@ -20,9 +25,13 @@ static const struct sw_host host = {
 	.delicate = sw_reporter_delicate,
 	.fd_adopt = sw_fd_adopt,
 	.fd_close = sw_fd_close_ours,
+	.fd_lost = fd_lost,
 	.fd_private = sw_fd_private,
 	.thread_ours = sw_guest_mark_ours,
 	.thread_room = sw_reporter_thread_room,
+	.address_check = sw_address_check,
+	.address_nth = sw_address_nth,
+	.address_resolve = sw_address_resolve,
 	.python = sw_management_python,
 };
 

@@ -17,6 +17,7 @@
 #include <pthread.h>
 
 #include "preload/config.h"
+#include "reporter/address.h"
 #include "reporter/loop.h"
 #include "reporter/reporter.h"
 #include "reporter/tls.h"
@@ -38,11 +39,20 @@ struct sw_host {
 	/* Every descriptor that a plug-in opens goes through these (preload/fds.h). */
 	int (*fd_adopt)(int fd);
 	void (*fd_close)(int fd);
+	/* It was one of ours and is the program's by now: only forgotten. */
+	void (*fd_lost)(int fd);
 	bool (*fd_private)(void);
 	/* On a thread that a library has made, before anything else: it is one of ours. */
 	void (*thread_ours)(void);
 	/* Bytes that libc puts on the stack of a thread beside what the thread itself needs. */
 	size_t (*thread_room)(const pthread_attr_t *attr);
+	/* Texts of keys to addresses (address.h). The resolver is the real one, around which
+	 * `delicate` is the caller's. */
+	int (*address_check)(const char *list);
+	int (*address_nth)(const char *list, unsigned n, char ret_authority[SW_AUTHORITY_MAX],
+			   char ret_host[SW_AUTHORITY_MAX], char ret_port[8]);
+	int (*address_resolve)(const char *list, unsigned n, struct sw_address *address,
+			       unsigned *count);
 	/* Version of the CPython in this process, 312 for 3.12; 0: none. */
 	unsigned (*python)(void);
 };

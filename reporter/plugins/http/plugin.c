@@ -1,0 +1,34 @@
+/*
+ * The `http` protocol as a plug-in, by libcurl.
+ *
+ * OpenSSL is started before curl starts it, with what a guest needs: no atexit handler, no
+ * configuration file of the system's, which could load what it likes.
+ */
+#include <curl/curl.h>
+#include <errno.h>
+#include <openssl/crypto.h>
+#include <openssl/opensslv.h>
+
+#include "reporter/plugins/http/http.h"
+
+const struct sw_host *sw_http_host;
+
+/* For the inline functions of preload/sys.h. Ours stays as it is: the library stands down after our
+ * thread has ended. */
+_Atomic bool sw_stood_down;
+
+static int start(const struct sw_host *host)
+{
+	sw_http_host = host;
+	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL))
+		return -EIO;
+	return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -EIO;
+}
+
+__attribute__((visibility("default"))) const struct sw_plugin sw_plugin = {
+	.version = SW_VERSION,
+	.agent_size = sizeof(struct sw_agent),
+	.inside = "libcurl " LIBCURL_VERSION ", " OPENSSL_VERSION_TEXT,
+	.start = start,
+	.transport = &sw_transport_http,
+};
