@@ -22,6 +22,7 @@ struct call {
 	CURL *easy; /* Owned */
 	bool underway;
 	unsigned begun; /* how often a request was about to be sent */
+	bool headed;	/* the head of an answer came to its end */
 	void *owner;
 	size_t size;
 	struct curl_slist *addresses; /* Owned; curl reads it in its next turn */
@@ -92,6 +93,19 @@ static size_t swallow(char *bytes, size_t size, size_t count, void *arg)
 	return size * count;
 }
 
+/* A head that breaks off is none; for curl it is one. Each of several begins with its status; lines
+ * after the last are a chunked body's. */
+static size_t note_head(char *line, size_t size, size_t count, void *arg)
+{
+	struct call *call = arg;
+
+	if (size * count > 5 && memcmp(line, "HTTP/", 5) == 0)
+		call->headed = false;
+	else if (line[0] == '\r' || line[0] == '\n')
+		call->headed = true;
+	return size * count;
+}
+
 /* ---- making ---- */
 
 static const char *system_authorities(void)
@@ -152,6 +166,8 @@ static void set_up(struct call *call)
 	curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BYTES);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, swallow);
+	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, note_head);
+	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);
 	curl_easy_setopt(easy, CURLOPT_OPENSOCKETFUNCTION, open_socket);
 	curl_easy_setopt(easy, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
 	curl_easy_setopt(easy, CURLOPT_PREREQFUNCTION, begin);
@@ -257,6 +273,7 @@ bool sw_client_start(const struct sw_client_call *wanted)
 	if (!call)
 		return false;
 	call->begun = 0;
+	call->headed = false;
 	call->owner = wanted->owner;
 	call->size = wanted->body.len;
 	call->error[0] = '\0';
@@ -275,7 +292,7 @@ static enum sw_client_outcome outcome_of(const struct call *call, CURLcode resul
 {
 	switch ((int)result) {
 	case CURLE_OK:
-		return SW_CLIENT_ANSWERED;
+		return call->headed ? SW_CLIENT_ANSWERED : SW_CLIENT_CUT;
 	case CURLE_ABORTED_BY_CALLBACK:
 		return SW_CLIENT_STALE;
 	case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9: there was no status line */
@@ -299,6 +316,8 @@ static const char *why(const struct call *call, CURLcode result)
 {
 	long error = 0;
 
+	if (result == CURLE_OK)
+		return "its answer broke off";
 	curl_easy_getinfo(call->easy, CURLINFO_OS_ERRNO, &error);
 	if (result == CURLE_COULDNT_CONNECT && error)
 		return sw_http_host->say_error(-error);

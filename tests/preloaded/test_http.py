@@ -1,0 +1,663 @@
+"""The http protocol: what arrives at a collector's REST port, and that no server however strange
+disturbs a program or makes it lose what could have been delivered.
+
+Collectors are http_sink.HttpSink: answers by hand, bodies read with SkyWalking's own classes.
+"""
+
+import os
+import pathlib
+import shutil
+import socket
+import ssl
+import subprocess
+import time
+
+import pytest
+
+import http_sink
+import reader
+from conftest import LIB
+from http_sink import HttpSink, PING, PROPERTIES, SEGMENTS, reply, well
+from origin import get
+from test_grpc import EXIT_FLUSH_S, Web, alike, counters, curl, ours, traffic
+
+PLUGIN = pathlib.Path(LIB.split(":")[0]).parent / "libswagent-http.so"
+
+pytestmark = pytest.mark.skipif(not PLUGIN.exists(), reason="the plug-in http is not built")
+
+
+def over_http(address, **more):
+    address = f"127.0.0.1:{address}" if isinstance(address, int) else address
+    return {"SW_AGENT_PROTOCOL": "http", "SW_AGENT_COLLECTOR_BACKEND_SERVICES": address,
+            "SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD": 1, **more}
+
+
+@pytest.fixture
+def collector(ports):
+    with HttpSink(ports()) as collector:
+        yield collector
+
+
+@pytest.fixture
+def web(bench, ports, program):
+    def start(address, name="web", origin=0, **env):
+        return Web(bench, ports(), program, over_http(address, **env), name, origin)
+    return start
+
+
+def first(path, *scripts):
+    """Scripts for the first requests of one path; all else is answered well. For HttpSink."""
+    left = list(scripts)
+
+    def script(request):
+        return (left.pop(0) if request.path == path and left else well)(request)
+    return script
+
+
+# ---- what arrives ----
+
+
+def test_the_same_as_in_a_file(bench, origin, ports, program, collector):
+    port = ports()
+    traffic(bench, origin, port, program, {})
+    wanted = bench.segments(9)
+    traffic(bench, origin, port, program, over_http(collector.port))
+    assert alike(collector.segments(9)) == alike(wanted)
+    assert len(collector.all_segments()) == 9, "none came twice"
+
+
+def test_short_programs(bench, origin, collector):
+    """They live for some milliseconds: their segments are there when they have ended."""
+    for paths in ["a"], ["b", "c"]:
+        result = bench.both(curl(origin, *paths), env=over_http(collector.port))
+        assert result.seconds < EXIT_FLUSH_S + 1
+    segments = collector.segments(3, timeout=0.5)
+    assert sorted(s.spans[0].operationName for s in segments) == ["/a", "/b", "/c"]
+    assert len({s.serviceInstance for s in segments}) == 2
+    assert {r.path for r in collector.requests} == {SEGMENTS, PROPERTIES}
+
+
+def test_properties_then_pings(web, collector):
+    server = web(collector.port, SW_AGENT_COLLECTOR_PROPERTIES_REPORT_PERIOD_FACTOR=3).ask()
+    collector.until(lambda: len(collector.of(PROPERTIES) + collector.of(PING)) >= 5)
+    server.stop()
+    kinds = [r.path for r in collector.requests if r.path != SEGMENTS][:5]
+    assert kinds == [PROPERTIES, PING, PING, PROPERTIES, PING]
+    [segment] = collector.segments(1)
+    messages = [r.messages[0] for r in collector.of(PROPERTIES) + collector.of(PING)]
+    for message in messages:
+        assert (message.service, message.serviceInstance) == ("web", segment.serviceInstance)
+    values = {p.key: p.value for p in messages[0].properties}
+    assert values["language"] == "python" and values["Process No."] == str(server.process.pid)
+    assert len(collector.connections) <= 2, "they are kept"
+
+
+def test_many_segments_form_batches(web, collector):
+    web(collector.port).ask(500)
+    collector.segments(500)
+    calls = collector.of(SEGMENTS)
+    assert all(1 <= len(r.messages) <= 1000 for r in calls)
+    assert len(calls) < 100, "far fewer calls than segments"
+    assert len(collector.all_segments()) == 500 and len(collector.connections) <= 4
+
+
+def test_long_texts(web, collector):
+    """Bodies that do not fit into a socket's buffers, whole."""
+    server = web(collector.port)
+    for _ in range(150):
+        server.ask(path="/hello/" + "p" * 900)
+    segments = collector.segments(150)
+    assert all("p" * 100 in reader.entry(s).operationName for s in segments)
+    server.stop()
+
+
+def test_token(web, collector):
+    server = web(collector.port, SW_AGENT_AUTHENTICATION="s3cret token").ask(2)
+    collector.segments(2)
+    assert {tuple(r.header("authentication")) for r in collector.requests} == {("s3cret token",)}
+    server.stop()
+
+
+def test_a_token_makes_no_header_of_its_own(bench, origin, collector):
+    bench.both(curl(origin), env=over_http(collector.port, SW_AGENT_AUTHENTICATION="a\r\nX-B: c"))
+    collector.segments(1)
+    assert not any(r.header("authentication") or r.header("x-b") for r in collector.requests)
+
+
+# ---- addresses ----
+
+
+@pytest.mark.parametrize("address, host", [("localhost:{}", "127.0.0.1"), ("127.0.0.1:{}", "127.0.0.1"),
+                                           ("[::1]:{}", "::1"), ("localhost:{}", "::1")])
+def test_address(bench, origin, ports, address, host):
+    port = ports()
+    try:
+        socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET).close()
+        assert host in [a[4][0] for a in socket.getaddrinfo(address[:-3].strip("[]"), 0)]
+    except (OSError, AssertionError):
+        pytest.skip("no such address here")
+    with HttpSink(port, host=host) as collector:
+        bench.both(curl(origin), env=over_http(address.format(port)))
+        collector.segments(1)
+        assert {tuple(r.header("host")) for r in collector.requests} == {(address.format(port),)}
+
+
+@pytest.mark.parametrize("address", ["foo", ":1", "host:0", "http://127.0.0.1:80", ","])
+def test_bad_address(bench, origin, address):
+    without = bench.run(curl(origin, "a", "b"), agent=False)
+    with_us = bench.run(curl(origin, "a", "b"), env=over_http(address))
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert len(ours(with_us.err)) == 1, with_us.err
+
+
+def test_unknown_host(web):
+    server = web("no-such-host.invalid:12800").ask(3)
+    time.sleep(2.5)
+    server.ask(3).stop(warnings=1)
+
+
+def test_several_collectors(web, ports):
+    """Any of them will do; when one goes, the other gets what comes and what waited."""
+    one, other = ports(), ports()
+    server = web(f"127.0.0.1:{ports()}, 127.0.0.1:{one},127.0.0.1:{other}").ask(3)
+    with HttpSink(one) as first_one:
+        first_one.segments(3)
+    server.ask(3)
+    with HttpSink(other) as second:
+        second.segments(3)
+        server.ask(1)
+        second.segments(4)
+        server.stop(warnings=1)
+
+
+# ---- proxies ----
+
+
+def test_no_proxy_of_the_environment(bench, origin, collector, ports):
+    trap = ports()
+    with HttpSink(trap) as proxy:
+        url = f"http://127.0.0.1:{trap}"
+        names = {name: url for name in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")}
+        bench.both(curl(origin) + ["--noproxy", "*"], env=over_http(collector.port) | names)
+        collector.segments(1)
+        assert not proxy.connections
+
+
+@pytest.mark.parametrize("prefix", ["", "http://", "http://us%er:p@ss:w@"])
+def test_proxy(bench, origin, ports, prefix):
+    port = ports()
+    with HttpSink(port) as proxy:
+        env = over_http("collector.invalid:12800", SW_AGENT_COLLECTOR_PROXY=f"{prefix}127.0.0.1:{port}")
+        bench.both(curl(origin), env=env)
+        proxy.segments(1)
+        assert {r.target for r in proxy.requests} == {"http://collector.invalid:12800" + p
+                                                      for p in (SEGMENTS, PROPERTIES)}
+        login = "Basic dXMlZXI6cEBzczp3"  # us%er:p@ss:w
+        assert {tuple(r.header("proxy-authorization")) for r in proxy.requests} == \
+            {(login,) if "@" in prefix else ()}
+
+
+@pytest.mark.parametrize("proxy", ["socks5://127.0.0.1:1", "foo", "a:1,b:2", "@"])
+def test_bad_proxy(bench, origin, collector, proxy):
+    with_us = bench.run(curl(origin), env=over_http(collector.port, SW_AGENT_COLLECTOR_PROXY=proxy))
+    assert with_us.rc == 0 and len(ours(with_us.err)) == 1 and b"COLLECTOR_PROXY" in with_us.err
+    assert not collector.connections
+
+
+# ---- refusals ----
+
+
+@pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 301])
+def test_refused_for_good(web, ports, status):
+    """Dropped, counted and said once; what comes later is offered all the same."""
+    port = ports()
+    with HttpSink(port, first(SEGMENTS, lambda r: reply(status), lambda r: reply(status))) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(2)
+        collector.until(lambda: len(collector.of(SEGMENTS, accepted=False)) == 1)
+        server.ask(1)
+        collector.until(lambda: len(collector.of(SEGMENTS, accepted=False)) == 2)
+        server.ask(4)
+        collector.segments(4)
+        text = server.stop(warnings=1)
+    assert f"status {status}".encode() in text
+    assert (counters(text)["segment_lost"], counters(text)["segment_sent"]) == (3, 4)
+    assert counters(text).get("resent", 0) == 0
+
+
+def test_redirections_are_not_followed(web, ports, collector):
+    port, there = ports(), f"Location: http://127.0.0.1:{collector.port}{SEGMENTS}"
+    with HttpSink(port, lambda r: reply(307, b"", there)) as redirecting:
+        server = web(port).ask(2)
+        redirecting.until(lambda: redirecting.of(SEGMENTS, accepted=False))
+        assert b"redirect" in server.stop(warnings=1)
+    assert not collector.connections
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 408])
+def test_asked_later(web, ports, status):
+    """Kept, and delivered once."""
+    port = ports()
+    with HttpSink(port, first(SEGMENTS, lambda r: reply(status))) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(3)
+        collector.segments(3)
+        assert len(collector.all_segments(accepted=False)) == 6
+        text = server.stop(warnings=1)
+    assert counters(text)["segment_sent"] == 3 and counters(text).get("segment_lost", 0) == 0
+
+
+@pytest.mark.parametrize("wait_s, least", [("4", 3.9), ("1000000", 4), ("rubbish", 0.7)])
+def test_retry_after(web, ports, wait_s, least):
+    """Honoured within reason: nobody makes us silent for longer than half a minute."""
+    port = ports()
+    with HttpSink(port, first(SEGMENTS, lambda r: reply(503, b"", f"Retry-After: {wait_s}"))) as collector:
+        server = web(port).ask(1)
+        collector.until(lambda: collector.of(SEGMENTS, accepted=False))
+        begin = time.monotonic()
+        if wait_s == "1000000":
+            time.sleep(least)
+            assert not collector.of(SEGMENTS)
+        else:
+            collector.segments(1)
+            assert least < time.monotonic() - begin < least + 2
+        server.stop(warnings=1)
+
+
+def test_busy_for_ever(web, ports):
+    """Never lost while there is room, never asked without a pause."""
+    port = ports()
+    with HttpSink(port, lambda r: reply(503)) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(5)
+        time.sleep(4)
+        assert 2 <= len(collector.requests) <= 12
+        text = server.stop(warnings=1)
+    assert counters(text)["segment_left"] == 5
+
+
+# ---- collectors that are away ----
+
+
+def test_nobody_listens_and_then_somebody(web, ports):
+    port = ports()
+    server = web(port).ask(20)
+    time.sleep(0.5)
+    server.ask(5)
+    with HttpSink(port) as collector:
+        collector.segments(25)
+        server.stop(warnings=1)
+
+
+def test_nobody_listens_and_the_program_is_short(bench, origin, ports):
+    without = bench.run(curl(origin, "a", "b"), agent=False)
+    with_us = bench.run(curl(origin, "a", "b"), env=over_http(ports()))
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert len(ours(with_us.err)) == 1
+    assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 0.5
+
+
+def test_no_more_than_the_queue_waits(web, ports):
+    port = ports()
+    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug").ask(50)
+    time.sleep(0.5)
+    with HttpSink(port) as collector:
+        collector.segments(10)
+        text = server.ask(5).stop(warnings=1)
+        collector.segments(15)
+    assert counters(text)["segment_dropped"] == 40
+
+
+def test_collector_that_comes_back(web, ports):
+    """Connections that were kept have ended meanwhile: nothing is lost, nothing comes twice."""
+    port = ports()
+    with HttpSink(port) as collector:
+        server = web(port).ask(3)
+        collector.segments(3)
+    time.sleep(0.3)
+    with HttpSink(port) as collector:
+        server.ask(4)
+        collector.segments(4)
+        assert len(collector.all_segments()) == 4
+        server.stop()
+
+
+def test_slow_answers(web, ports):
+    """The program does not wait, and nothing is lost."""
+    port = ports()
+    with HttpSink(port, HttpSink.wait(1)) as collector:
+        server = web(port)
+        begin = time.monotonic()
+        server.ask(50)
+        assert time.monotonic() - begin < 1
+        collector.segments(50)
+        server.stop()
+        assert len(collector.all_segments()) == 50
+
+
+def test_far_away(web, ports):
+    """An answer takes 100 ms: calls overlap, throughput is not that of one at a time."""
+    port = ports()
+    with HttpSink(port, HttpSink.wait(0.1)) as collector:
+        server = web(port)
+        server.ask(600)
+        collector.segments(600, timeout=10)
+        server.stop()
+
+
+def test_answer_that_does_not_come(bench, origin, ports):
+    """The end of a program waits for it, but not for long."""
+    port = ports()
+    with HttpSink(port, lambda r: r.mute()):
+        without = bench.run(curl(origin), agent=False)
+        with_us = bench.run(curl(origin), env=over_http(port))
+        assert (with_us.rc, with_us.out, ours(with_us.err)) == (0, without.out, [])
+        assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 0.3
+
+
+def test_deaf_collector(web, ports):
+    """It accepts and never reads: the program goes on, and its end does."""
+    with socket.create_server(("127.0.0.1", ports())) as deaf:
+        server = web(deaf.getsockname()[1])
+        for _ in range(100):
+            server.ask(path="/hello/" + "p" * 900)
+        server.stop()
+
+
+# ---- strange servers ----
+
+BEFORE = b"HTTP/1.1 100 Continue\r\n\r\n"
+LAWFUL = {
+    "no body": lambda: reply(204, length=False),
+    "empty": lambda: reply(200, b""),
+    "continue": lambda: BEFORE + reply(),
+    "processing twice": lambda: b"HTTP/1.1 102 Processing\r\nX: y\r\n\r\n" + BEFORE + reply(),
+    "chunked": lambda: reply(200, b"2\r\n{}\r\n1;x=y\r\n \r\n0\r\nA: b\r\n\r\n", "Transfer-Encoding: chunked",
+                             length=False),
+    "long": lambda: reply(200, b" " * 3000000),
+    "many headers": lambda: reply(200, b"{}", *[f"X-{i}: {'y' * 60}" for i in range(100)]),
+    "bare LF": lambda: b"HTTP/1.1 200 OK\nContent-Length: 2\n\n{}",
+    "no reason": lambda: b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}",
+    "201": lambda: reply(201),
+}
+CLOSING = {
+    "close": lambda: reply(200, b"{}", "Connection: close"),
+    "until the end": lambda: reply(200, b"{}", length=False),
+    "HTTP/1.0": lambda: b"HTTP/1.0 200 OK\r\n\r\n{}",
+}
+
+
+def closing(answer):
+    def script(request):
+        return answer()
+    script.last = True
+    return script
+
+
+@pytest.mark.parametrize("how", [*LAWFUL, *CLOSING])
+def test_lawful_answer(web, ports, how):
+    script = (lambda request: LAWFUL[how]()) if how in LAWFUL else closing(CLOSING[how])
+    port = ports()
+    with HttpSink(port, script) as collector:
+        server = web(port).ask(3)
+        collector.segments(3)
+        server.ask(2)
+        collector.segments(5)
+        server.stop()
+        assert len(collector.all_segments()) == 5, "none came twice"
+        assert how in CLOSING or len(collector.connections) <= 2
+
+
+def early(how):
+    """Before the body was read."""
+    def script(request):
+        return how(request)
+    script.early = True
+    return script
+
+
+LAWLESS = {
+    "garbage": lambda r: r.close(b"\x00\xff SSH-2.0-what\r\n\r\n"),
+    "HTTP/0.9": lambda r: r.close(b"{}"),
+    "nothing": lambda r: r.close(),
+    "reset": lambda r: r.reset(),
+    "half a head": lambda r: r.close(b"HTTP/1.1 200 OK\r\nContent-Le"),
+    "half a body": lambda r: r.close(reply(200, b"{}", "Content-Length: 50", length=False)),
+    "bad chunk": lambda r: r.close(reply(200, b"zz\r\n", "Transfer-Encoding: chunked", length=False)),
+    "bad length": lambda r: r.close(reply(200, b"{}", "Content-Length: -4", length=False)),
+    "HTTP/2": lambda r: r.close(b"\0\0\0\4\0\0\0\0\0"),
+    "TLS alert": lambda r: r.close(b"\x15\x03\x01\x00\x02\x02\x46"),
+    "endless head": lambda r: r.close(b"HTTP/1.1 200 OK\r\n" + b"X: " + b"y" * 2000000),
+    "reset early": early(lambda r: r.reset()),
+    "closed early": early(lambda r: r.close()),
+}
+
+
+@pytest.mark.parametrize("how", LAWLESS)
+def test_lawless_answer(web, ports, how):
+    """Once: it is offered again, and delivered."""
+    port = ports()
+    scripts = [LAWLESS[how], LAWLESS[how], well]
+    with HttpSink(port, *scripts) as collector:
+        server = web(port).ask(3)
+        collector.segments(3)
+        server.ask(1)
+        collector.segments(4)
+        server.stop(warnings=1)
+
+
+@pytest.mark.parametrize("how", ["garbage", "nothing", "reset early"])
+def test_lawless_for_ever(web, ports, how):
+    port = ports()
+    with HttpSink(port, LAWLESS[how]) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(5)
+        time.sleep(3)
+        assert 2 <= collector.heads <= 12, "not without a pause"
+        text = server.stop(warnings=1)
+    assert counters(text)["segment_left"] == 5
+
+
+def test_reset_in_mid_batch(web, ports):
+    """While a long body is on its way: sent again, and known not to have been read."""
+    port = ports()
+    mute = early(lambda r: (time.sleep(0.5), r.reset()))
+    with HttpSink(port, well, mute, mute, well) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug")
+        for _ in range(150):
+            server.ask(path="/hello/" + "p" * 900)
+        collector.segments(150)
+        text = server.stop(warnings=None)
+    assert counters(text)["segment_sent"] == 150
+
+
+def test_answer_before_the_body(web, ports):
+    """A server that refuses by the head alone is understood."""
+    port = ports()
+
+    def refusing(request):
+        request.connection.sock.sendall(reply(413, b"{}", "Connection: close"))
+        time.sleep(0.5)
+        request.close()
+    with HttpSink(port, well, early(refusing), well) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug")
+        server.ask(1)
+        collector.until(lambda: collector.heads >= 2)
+        time.sleep(1)
+        server.ask(1)
+        collector.until(lambda: collector.segments())
+        text = server.stop(warnings=None)
+    assert counters(text)["segment_lost"] == 1
+
+
+def test_what_perhaps_arrived_twice_is_counted(web, ports):
+    """A kept connection ends after a whole request came, without an answer: nobody knows."""
+    port = ports()
+    with HttpSink(port, well, well, lambda r: r.close(), well) as collector:
+        server = web(port, SW_AGENT_LOGGING_LEVEL="debug", SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=60).ask(1)
+        collector.segments(1)
+        server.ask(2)
+        collector.segments(3)
+        assert len(collector.all_segments(accepted=False)) == 5
+        text = server.stop(warnings=None)
+    assert counters(text)["resent"] == 2 and counters(text)["segment_sent"] == 3
+
+
+# ---- TLS ----
+
+
+def openssl(*words):
+    subprocess.run(["openssl", *map(str, words)], check=True, capture_output=True)
+
+
+@pytest.fixture(scope="session")
+def papers(tmp_path_factory):
+    """An authority, and what it vouches for: papers("localhost") -> (certificate, key)."""
+    folder = tmp_path_factory.mktemp("papers")
+
+    def key(name):
+        openssl("ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", folder / f"{name}.key")
+        return folder / f"{name}.key"
+
+    def make(name):
+        certificate = folder / f"{name}.pem"
+        if not certificate.exists():
+            (folder / "ext").write_text(f"subjectAltName=DNS:{name}\n")
+            openssl("req", "-new", "-key", key(name), "-subj", f"/CN={name}", "-out", folder / "csr")
+            openssl("x509", "-req", "-in", folder / "csr", "-CA", folder / "ca.pem", "-CAkey",
+                    folder / "ca.key", "-CAcreateserial", "-days", 2, "-extfile", folder / "ext",
+                    "-out", certificate)
+        return certificate, folder / f"{name}.key"
+
+    openssl("req", "-x509", "-key", key("ca"), "-subj", "/CN=authority", "-days", 2, "-out", folder / "ca.pem")
+    make.ca = folder / "ca.pem"
+    return make
+
+
+def server_context(papers, name="localhost", client=False):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(*papers(name))
+    if client:
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_verify_locations(papers.ca)
+    return context
+
+
+def over_https(port, papers, **more):
+    return over_http(f"localhost:{port}", SW_AGENT_FORCE_TLS="true",
+                     SW_AGENT_SSL_TRUSTED_CA_PATH=papers.ca, **more)
+
+
+def test_https(bench, origin, ports, papers):
+    port = ports()
+    with HttpSink(port, tls=server_context(papers)) as collector:
+        bench.both(curl(origin, "a", "b"), env=over_https(port, papers))
+        collector.segments(2)
+
+
+def test_https_in_a_server(bench, ports, program, papers):
+    port = ports()
+    with HttpSink(port, tls=server_context(papers)) as collector:
+        server = Web(bench, ports(), program, over_https(port, papers)).ask(200)
+        collector.segments(200)
+        for _ in range(100):
+            server.ask(path="/hello/" + "p" * 900)
+        collector.segments(300)
+        server.stop()
+        assert len(collector.all_segments()) == 300
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_https_with_our_own_certificate(bench, ports, program, papers, right):
+    port = ports()
+    chain, key = papers("program")
+    own = {"SW_AGENT_SSL_CERT_CHAIN_PATH": chain, "SW_AGENT_SSL_KEY_PATH": key} if right else {}
+    with HttpSink(port, tls=server_context(papers, client=True)) as collector:
+        server = Web(bench, ports(), program, over_https(port, papers, **own)).ask(3)
+        if right:
+            collector.segments(3)
+        else:
+            time.sleep(1.5)
+            assert not collector.requests
+        server.stop(warnings=0 if right else 1)
+
+
+@pytest.mark.parametrize("why", ["other name", "unknown authority", "no such file", "not TLS"])
+def test_https_without_trust(bench, ports, program, papers, why):
+    port = ports()
+    env = over_https(port, papers)
+    if why == "unknown authority":
+        env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = "UNSET"
+    if why == "no such file":
+        env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = "/nonexistent/ca.pem"
+    context = server_context(papers, "elsewhere" if why == "other name" else "localhost")
+    with HttpSink(port, tls=None if why == "not TLS" else context) as collector:
+        server = Web(bench, ports(), program, env).ask(3)
+        time.sleep(1.5)
+        text = server.stop(warnings=1)
+        assert not collector.requests and b"TLS" in text
+
+
+# ---- processes ----
+
+
+def test_forks_under_load(bench, origin, compiled, collector):
+    """Nothing is lost, neither of the parent that reports while it forks nor of its children."""
+    result = bench.run([compiled("forks"), origin.port, 200], name="forks",
+                       env=over_http(collector.port), timeout=100)
+    assert (result.rc, result.err) == (0, b""), result
+    collector.segments(len(origin.requests), timeout=2)
+    names = {s.serviceInstance for s in collector.different().values()}
+    assert sum("-child(" in name for name in names) == 20
+    assert all(len({s.serviceInstance for s in r.messages}) <= 1 for r in collector.of(SEGMENTS))
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_child_does_not_use_the_parents_connection(bench, origin, ports, papers, tls):
+    port, url = ports(), f"http://127.0.0.1:{origin.port}"
+    script = ("import os, urllib.request as u\n"
+              f"def ask(p): u.urlopen('{url}/' + p).read()\n"
+              "ask('before')\nimport time; time.sleep(1.5)\n"
+              "if os.fork() == 0:\n    ask('child'); os._exit(0)\n"
+              "os.wait(); ask('after')\n")
+    with HttpSink(port, tls=server_context(papers) if tls else None) as collector:
+        env = over_https(port, papers) if tls else over_http(port)
+        result = bench.both(["/usr/bin/python3", "-c", script], env=env)
+        assert result.err == b""
+        segments = collector.segments(3)
+        by = {s.spans[0].operationName: r.connection for r in collector.of(SEGMENTS) for s in r.messages}
+        assert by["/child"] not in (by["/before"], by["/after"])
+        assert len({s.serviceInstance for s in segments}) == 2
+
+
+def test_a_program_with_its_own_curl(bench, origin, collector):
+    """A program that sets up libcurl and OpenSSL as it likes has its own."""
+    argv = curl(origin, "a", "b", "c") + ["--parallel"]
+    without = bench.run(argv, agent=False)
+    with_us = bench.run(argv, env=over_http(collector.port))
+    assert sorted(with_us.out.splitlines()) == sorted(without.out.splitlines())
+    assert with_us.rc == without.rc and not ours(with_us.err)
+    collector.segments(3)
+
+
+def test_no_key_log(bench, origin, ports, papers, tmp_path):
+    """SSLKEYLOGFILE is the program's: our keys are not written there."""
+    port, log = ports(), tmp_path / "keys"
+    with HttpSink(port, tls=server_context(papers)) as collector:
+        bench.both(curl(origin), env=over_https(port, papers, SSLKEYLOGFILE=log))
+        collector.segments(1)
+    assert not log.exists() or log.read_bytes() == b""
+
+
+def test_without_the_plug_in(bench, origin, collector, tmp_path):
+    """Said once; the program goes on."""
+    alone = shutil.copy(LIB.split(":")[-1], tmp_path / "libswagent.so")
+    without = bench.run(curl(origin), agent=False)
+    with_us = bench.run(curl(origin), env=over_http(collector.port, LD_PRELOAD=alone))
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert len(ours(with_us.err)) == 1 and b"libswagent-http.so" in with_us.err
+    assert not collector.connections
+
+
+def test_own_traffic_is_not_traced(bench, origin, ports, program, collector):
+    Web(bench, ports(), program, over_http(collector.port)).ask(5)
+    collector.segments(5)
+    time.sleep(1.5)
+    assert len(collector.segments(5)) == 5 and not origin.requests
+    assert all(not r.header("sw8") for r in collector.requests)
