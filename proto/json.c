@@ -47,21 +47,70 @@ static void add_escape(struct sw_buffer *out, uint8_t c)
 	}
 }
 
-static void add_text(struct sw_buffer *out, const char *text)
+/* Eight bytes at a time; what is plain in no doubt, by the borrows of a subtraction. */
+static bool are_plain(const uint8_t *at)
 {
-	struct sw_bytes left = sw_bytes_text(text);
+	const uint64_t ones = 0x0101010101010101, tops = ones << 7;
+	uint64_t c, quote, slash;
 
-	add_char(out, '"');
+	memcpy(&c, at, sizeof(c));
+	quote = c ^ ones * '"';
+	slash = c ^ ones * '\\';
+	return !(
+		(((c - ones * 0x20) & ~c) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
+		tops);
+}
+
+/*
+ * Copies what is plain at the beginning of `text`, for which there is room, and returns its length.
+ * Almost every text is plain as a whole and short, so its end is looked at with eight bytes, too,
+ * some of them once more.
+ */
+static size_t copy_plain(struct sw_bytes text, uint8_t *ret_text)
+{
+	const size_t word = sizeof(uint64_t);
+	size_t run = 0;
+
+	for (; run + word <= text.len && are_plain(text.at + run); run += word)
+		memcpy(ret_text + run, text.at + run, word);
+	if (text.len >= word && text.len - run < word && are_plain(text.at + text.len - word)) {
+		memcpy(ret_text + text.len - word, text.at + text.len - word, word);
+		return text.len;
+	}
+	for (; run < text.len && is_plain(text.at[run]); run++)
+		ret_text[run] = text.at[run];
+	return run;
+}
+
+static void add_escaped(struct sw_buffer *out, struct sw_bytes left)
+{
 	while (left.len) {
-		size_t run = 0;
+		uint8_t *at = sw_buffer_room(out, left.len);
+		size_t run;
 
-		while (run < left.len && is_plain(left.at[run]))
-			run++;
-		sw_buffer_add(out, sw_bytes_slice(left, 0, run));
+		if (!at)
+			return;
+		run = copy_plain(left, at);
+		out->len += run;
 		if (run < left.len)
 			add_escape(out, left.at[run++]);
 		left = sw_bytes_from(left, run);
 	}
+}
+
+static void add_text(struct sw_buffer *out, const char *text)
+{
+	struct sw_bytes all = sw_bytes_text(text);
+	uint8_t *at = sw_buffer_room(out, all.len + 2);
+	size_t run;
+
+	if (!at)
+		return;
+	at[0] = '"';
+	run = copy_plain(all, at + 1);
+	out->len += run + 1;
+	if (run < all.len)
+		add_escaped(out, sw_bytes_from(all, run));
 	add_char(out, '"');
 }
 
@@ -81,38 +130,58 @@ static void add_base64(struct sw_buffer *out, const ProtobufCBinaryData *data)
 	add_char(out, '"');
 }
 
-/* lowerCamelCase, quoted, with its colon: a '_' goes and makes the next letter a capital. */
-static void add_name(struct sw_buffer *out, const char *name)
+/* lowerCamelCase: a '_' goes and makes the next letter a capital. Returns the length. */
+static size_t camel(const char *name, uint8_t *ret_text)
 {
-	size_t room = strlen(name) + 3;
-	uint8_t *at = sw_buffer_room(out, room);
-	bool raise = false;
-	size_t len = 0;
+	uint8_t *at = ret_text;
+	uint8_t c;
+
+	while ((c = (uint8_t)*name++)) {
+		*at++ = c;
+		if (c != '_')
+			continue;
+		at--;
+		if (*name >= 'a' && *name <= 'z')
+			*at++ = (uint8_t)(*name++ & ~0x20);
+	}
+	return (size_t)(at - ret_text);
+}
+
+/* Quoted, with its colon, and behind a comma unless it is the first of its object. */
+static void add_name(struct sw_buffer *out, const char *name, bool first)
+{
+	uint8_t *start = sw_buffer_room(out, strlen(name) + 4), *at = start;
 
 	if (!at)
 		return;
-	at[len++] = '"';
-	for (; *name; name++) {
-		uint8_t c = (uint8_t)*name;
-
-		if (c != '_')
-			at[len++] = raise && c >= 'a' && c <= 'z' ? (uint8_t)(c & ~0x20) : c;
-		raise = c == '_';
-	}
-	at[len++] = '"';
-	at[len++] = ':';
-	out->len += len;
+	if (!first)
+		*at++ = ',';
+	*at++ = '"';
+	at += camel(name, at);
+	*at++ = '"';
+	*at++ = ':';
+	out->len += (size_t)(at - start);
 }
 
 /* ---- numbers ---- */
 
+/* Two digits for each division. */
 static void add_unsigned(struct sw_buffer *out, uint64_t n)
 {
+	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
+				    "25262728293031323334353637383940414243444546474849"
+				    "50515253545556575859606162636465666768697071727374"
+				    "75767778798081828384858687888990919293949596979899";
 	uint8_t digits[20];
-	struct sw_writer w = sw_writer(digits, sizeof(digits));
+	size_t at = sizeof(digits);
 
-	sw_write_number(&w, n);
-	sw_buffer_add(out, sw_written(&w));
+	for (; n >= 10; n /= 100) {
+		at -= 2;
+		memcpy(digits + at, pairs + n % 100 * 2, 2);
+	}
+	if (n || at == sizeof(digits))
+		digits[--at] = (uint8_t)('0' + n);
+	sw_buffer_add(out, sw_bytes(digits + at, sizeof(digits) - at));
 }
 
 static void add_signed(struct sw_buffer *out, int64_t n)
@@ -196,22 +265,27 @@ union member {
 
 static size_t size_of(ProtobufCType type)
 {
-	switch (type) {
-	case PROTOBUF_C_TYPE_INT64:
-	case PROTOBUF_C_TYPE_SINT64:
-	case PROTOBUF_C_TYPE_SFIXED64:
-	case PROTOBUF_C_TYPE_UINT64:
-	case PROTOBUF_C_TYPE_FIXED64:
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return sizeof(int64_t);
-	case PROTOBUF_C_TYPE_STRING:
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return sizeof(void *);
-	case PROTOBUF_C_TYPE_BYTES:
-		return sizeof(ProtobufCBinaryData);
-	default:
-		return sizeof(int32_t); /* protobuf_c_boolean is an int */
-	}
+	static const uint8_t sizes[] = {
+		[PROTOBUF_C_TYPE_INT32] = sizeof(int32_t),
+		[PROTOBUF_C_TYPE_SINT32] = sizeof(int32_t),
+		[PROTOBUF_C_TYPE_SFIXED32] = sizeof(int32_t),
+		[PROTOBUF_C_TYPE_INT64] = sizeof(int64_t),
+		[PROTOBUF_C_TYPE_SINT64] = sizeof(int64_t),
+		[PROTOBUF_C_TYPE_SFIXED64] = sizeof(int64_t),
+		[PROTOBUF_C_TYPE_UINT32] = sizeof(uint32_t),
+		[PROTOBUF_C_TYPE_FIXED32] = sizeof(uint32_t),
+		[PROTOBUF_C_TYPE_UINT64] = sizeof(uint64_t),
+		[PROTOBUF_C_TYPE_FIXED64] = sizeof(uint64_t),
+		[PROTOBUF_C_TYPE_FLOAT] = sizeof(float),
+		[PROTOBUF_C_TYPE_DOUBLE] = sizeof(double),
+		[PROTOBUF_C_TYPE_BOOL] = sizeof(protobuf_c_boolean),
+		[PROTOBUF_C_TYPE_ENUM] = sizeof(int32_t),
+		[PROTOBUF_C_TYPE_STRING] = sizeof(void *),
+		[PROTOBUF_C_TYPE_BYTES] = sizeof(ProtobufCBinaryData),
+		[PROTOBUF_C_TYPE_MESSAGE] = sizeof(void *),
+	};
+
+	return sizes[type];
 }
 
 /* Sizes that the compiler knows: one load each, and there is one for every field of a message. */
@@ -292,25 +366,19 @@ static void add_value(struct sw_buffer *out, const ProtobufCFieldDescriptor *fie
 	}
 }
 
-/* The value that proto3 does not send. */
+/* The value that proto3 does not send. What is not of the member is 0: one look at eight bytes
+ * serves numbers, pointers and the length of bytes. */
 static bool is_default(const ProtobufCFieldDescriptor *field, const void *at)
 {
 	union member member = member_at(field, at);
 
-	switch (field->type) {
-	case PROTOBUF_C_TYPE_STRING:
-		return !member.text || !member.text[0];
-	case PROTOBUF_C_TYPE_BYTES:
-		return member.bytes.len == 0;
-	case PROTOBUF_C_TYPE_MESSAGE:
-		return !member.message;
-	case PROTOBUF_C_TYPE_FLOAT:
+	if (member.u64 == 0)
+		return true;
+	if (field->type == PROTOBUF_C_TYPE_STRING)
+		return !member.text[0];
+	if (field->type == PROTOBUF_C_TYPE_FLOAT) /* -0 */
 		return member.f == 0;
-	case PROTOBUF_C_TYPE_DOUBLE:
-		return member.d == 0;
-	default:
-		return size_of(field->type) == sizeof(int32_t) ? member.u32 == 0 : member.u64 == 0;
-	}
+	return field->type == PROTOBUF_C_TYPE_DOUBLE && member.d == 0;
 }
 
 /* A choice without its object; the packer sends nothing then. */
@@ -380,10 +448,8 @@ static void add_object(struct sw_buffer *out, const ProtobufCMessage *message)
 
 		if (!is_present(field, at))
 			continue;
-		if (!first)
-			add_char(out, ',');
+		add_name(out, field->name, first);
 		first = false;
-		add_name(out, field->name);
 		if (field->label == PROTOBUF_C_LABEL_REPEATED)
 			add_array(out, field, at);
 		else

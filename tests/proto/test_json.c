@@ -172,6 +172,55 @@ Test(json, texts_are_escaped)
 	}
 }
 
+/* Texts are looked at eight bytes at a time: what is to be escaped at every place of every length,
+ * and neighbours of it that are not. */
+Test(json, texts_are_escaped_wherever_it_is)
+{
+	static const struct {
+		char raw;
+		const char *text;
+	} odd[] = {{'"', "\\\""},	{'\\', "\\\\"}, {0x1f, "\\u001f"},    {1, "\\u0001"},
+		   {' ', " "},		{'!', "!"},	{'#', "#"},	      {'[', "["},
+		   {']', "]"},		{0x7f, "\x7f"}, {(char)0x80, "\x80"}, {(char)0xa2, "\xa2"},
+		   {(char)0xff, "\xff"}};
+
+	for (size_t len = 1; len < 27; len++) {
+		for (size_t at = 0; at < len; at++) {
+			for (size_t i = 0; i < SW_COUNT_OF(odd); i++) {
+				struct sample sample = sample_of_nothing();
+				char raw[32] = "", expected[64];
+
+				memset(raw, 'x', len);
+				raw[at] = odd[i].raw;
+				sample.text = raw;
+				snprintf(expected, sizeof(expected), "{\"text\":\"%.*s%s%s\"}",
+					 (int)at, raw, odd[i].text, raw + at + 1);
+				cr_json(&sample, expected);
+			}
+		}
+	}
+}
+
+Test(json, numbers_of_every_length)
+{
+	uint64_t power = 1;
+
+	for (int digits = 1; digits < 20; digits++, power *= 10) {
+		const uint64_t numbers[] = {power, power * 10 - 1, power + 1,
+					    power * 10 - power / 10};
+
+		for (size_t i = 0; i < SW_COUNT_OF(numbers); i++) {
+			struct sample sample = sample_of_nothing();
+			char expected[64];
+
+			sample.long_count = numbers[i];
+			snprintf(expected, sizeof(expected), "{\"longCount\":\"%llu\"}",
+				 (unsigned long long)numbers[i]);
+			cr_json(&sample, expected);
+		}
+	}
+}
+
 Test(json, bytes_are_base64)
 {
 	uint8_t raw[] = {0, 0xff, 0x10, 'a'};
