@@ -146,9 +146,17 @@ def agent_env(lib, file):
                           "SW_AGENT_NAME": "bench", "SW_AGENT_FILE_PATH": str(file)}
 
 
-def grpc_env(lib, port):
-    return plain_env() | {"LD_PRELOAD": str(lib), "SW_AGENT_NAME": "bench",
+def collector_env(lib, port, protocol):
+    return plain_env() | {"LD_PRELOAD": str(lib), "SW_AGENT_NAME": "bench", "SW_AGENT_PROTOCOL": protocol,
                           "SW_AGENT_COLLECTOR_BACKEND_SERVICES": f"127.0.0.1:{port}"}
+
+
+def grpc_env(lib, port):
+    return collector_env(lib, port, "grpc")
+
+
+def http_env(lib, port):
+    return collector_env(lib, port, "http")
 
 
 def kafka_env(lib, port):

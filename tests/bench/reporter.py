@@ -20,9 +20,9 @@ RATES = {"batches of 100": 1100, "full load": 10000}
 SECONDS = {"batches of 100": 8, "full load": 4}
 NAMES = {"SW_AGENT_NAME": "bench-reporter", "SW_AGENT_INSTANCE_NAME": "0123456789abcdef" * 2}
 IDLE_S = 60
-PLUGINS = ("kafka",)
+PLUGINS = ("http", "kafka")
 # CPU us a segment; threads and KB beside the program's.
-LIMITS = {"grpc": (1.5, 1, 4096), "file": (1.5, 1, 4096), "kafka": (5, 5, 8192)}
+LIMITS = {"grpc": (1.5, 1, 4096), "http": (4, 1, 4096), "file": (1.5, 1, 4096), "kafka": (5, 5, 8192)}
 COUNTED = (330, 3300)  # segments under callgrind
 
 

@@ -1,4 +1,4 @@
-"""The collector of the benchmarks: tests/bench/sink.c, counting on core 1."""
+"""The collectors of the benchmarks, counting on core 1: sink.c for gRPC, sink_http.c, kafka_sink.py."""
 
 import mmap
 import signal
@@ -7,10 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, kafka_env,
-                    start, wait_for_port)
+from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, http_env,
+                    kafka_env, start, wait_for_port)
 
-# As in struct counts of sink.c.
+# As in counts.h.
 FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
           "answered", "cut", "torn", "connections", "broken", "received", "reads")
 
@@ -63,6 +63,11 @@ class Sink:
         return self.counts()
 
 
+class HttpSink(Sink):
+    def make_program(self, folder):
+        return compiled("sink_http", folder)
+
+
 class KafkaSink(Sink):
     def make_program(self, folder):
         return Path(__file__).parent / "kafka_sink.py"
@@ -71,7 +76,7 @@ class KafkaSink(Sink):
         return [sys.executable, self.program, self.port, self.file]
 
 
-SINKS = {"grpc": (Sink, grpc_env), "kafka": (KafkaSink, kafka_env)}
+SINKS = {"grpc": (Sink, grpc_env), "http": (HttpSink, http_env), "kafka": (KafkaSink, kafka_env)}
 
 
 class Place:

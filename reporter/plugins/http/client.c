@@ -17,6 +17,8 @@
 
 #define TURNS_MAX 16
 #define READ_BYTES 4096l
+/* Of a body, as much at once: that of a usual batch as a whole, or each part needs an event. */
+#define WRITE_BYTES (256l << 10)
 
 struct call {
 	CURL *easy; /* Owned */
@@ -165,6 +167,7 @@ static void set_up(struct call *call)
 	curl_easy_setopt(easy, CURLOPT_PROXYHEADER, NULL);
 	curl_easy_setopt(easy, CURLOPT_HEADEROPT, (long)CURLHEADER_SEPARATE);
 	curl_easy_setopt(easy, CURLOPT_BUFFERSIZE, READ_BYTES);
+	curl_easy_setopt(easy, CURLOPT_UPLOAD_BUFFERSIZE, WRITE_BYTES);
 	curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, swallow);
 	curl_easy_setopt(easy, CURLOPT_HEADERFUNCTION, note_head);
 	curl_easy_setopt(easy, CURLOPT_HEADERDATA, call);

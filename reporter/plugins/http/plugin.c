@@ -8,6 +8,7 @@
 #include <errno.h>
 #include <openssl/crypto.h>
 #include <openssl/opensslv.h>
+#include <openssl/ssl.h>
 
 #include "reporter/plugins/http/http.h"
 
@@ -17,10 +18,21 @@ const struct sw_host *sw_http_host;
  * thread has ended. */
 _Atomic bool sw_stood_down;
 
+/* Half a millisecond is for what only TLS wants: names of algorithms, texts of errors. */
+static bool start_openssl(bool tls)
+{
+	uint64_t wanted = OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG;
+
+	if (!tls)
+		wanted |= OPENSSL_INIT_NO_LOAD_CRYPTO_STRINGS | OPENSSL_INIT_NO_ADD_ALL_CIPHERS |
+			  OPENSSL_INIT_NO_ADD_ALL_DIGESTS | OPENSSL_INIT_NO_LOAD_SSL_STRINGS;
+	return OPENSSL_init_crypto(wanted, NULL) && (tls || OPENSSL_init_ssl(wanted, NULL));
+}
+
 static int start(const struct sw_host *host)
 {
 	sw_http_host = host;
-	if (!OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT | OPENSSL_INIT_NO_LOAD_CONFIG, NULL))
+	if (!start_openssl(host->config->force_tls))
 		return -EIO;
 	return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -EIO;
 }

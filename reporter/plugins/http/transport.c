@@ -456,7 +456,7 @@ static void http_tick(struct sw_agent *agent)
 static bool http_watchful(struct sw_agent *agent)
 {
 	return sw_client_calls() && (agent->queue.first || sw_client_busy()) &&
-	       agent->now_ns - sw_client_stirred_ns() < BUSY_NS;
+	       agent->now_ns < sw_client_stirred_ns() + BUSY_NS;
 }
 
 static void http_moved(int from, int to)
