@@ -116,9 +116,9 @@ const struct sw_plugin *sw_plugin_load(const char *name)
 		return refuse(name, "the process forked while it was loaded");
 	}
 	slot->state = SLOT_LOADING;
-	sw_reporter_delicate(true);
+	sw_reporter_loading(true);
 	slot->plugin = load(name);
-	sw_reporter_delicate(false);
+	sw_reporter_loading(false);
 	slot->state = SLOT_TRIED;
 	return slot->plugin;
 }

@@ -23,6 +23,8 @@
 
 #define DOUBTS_MAX 16
 #define FORK_BUDGET_NS 5000000ull
+/* A plug-in loads in less than a millisecond, if our thread gets a core. */
+#define LOAD_BUDGET_NS 50000000ull
 #define ALONE_BUDGET_NS 60000000000ull
 /* For a transport's library to come to a place where a child can use it. */
 #define LIBRARY_NS 2000000ull
@@ -363,7 +365,7 @@ static void reporter_fork_prepare(enum sw_forking how)
 		return;
 	if (!may_stay(how))
 		make_leave(begin + budget);
-	wait_delicate(begin + FORK_BUDGET_NS);
+	wait_delicate(begin + (atomic_load(&sw_shared.loading) ? LOAD_BUDGET_NS : FORK_BUDGET_NS));
 	if (sw_agent.transport && sw_agent.transport->fork_prepare)
 		sw_agent.transport->fork_prepare(sw_clock_ns(CLOCK_MONOTONIC) + LIBRARY_NS);
 }

@@ -55,6 +55,10 @@ void sw_reporter_delicate(bool delicate);
 /* What libc puts on a thread's stack: thread-local variables of the program and its libraries. */
 size_t sw_reporter_thread_room(const pthread_attr_t *attr);
 
+/* The same around the loading of a plug-in, for which a fork waits longer: a child of it could not
+ * load it any more, and would have nowhere to send. */
+void sw_reporter_loading(bool loading);
+
 /* Version of the CPython in this process, 312 for 3.12; 0: none. */
 unsigned sw_management_python(void);
 

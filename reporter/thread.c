@@ -203,6 +203,12 @@ void sw_reporter_delicate(bool delicate)
 		atomic_fetch_add(&sw_shared.delicate, 1);
 }
 
+void sw_reporter_loading(bool loading)
+{
+	atomic_store(&sw_shared.loading, loading);
+	sw_reporter_delicate(loading);
+}
+
 /* What the thread owns for as long as the process lives. */
 static bool make_memory(struct sw_agent *a)
 {

@@ -28,6 +28,7 @@ extern struct sw_shared {
 	_Atomic uint64_t fork_end_ns;	 /* no thread is started before: the process is forking */
 	_Atomic uint32_t waited;	 /* the stay that a fork has waited for in vain */
 	_Atomic uint32_t delicate;     /* odd: our thread may hold a lock that a child would miss */
+	_Atomic bool loading;	       /* a plug-in, once: worth waiting for */
 	_Atomic uint32_t counts;       /* enum counting */
 	_Atomic uint32_t asked;	       /* flushes asked for */
 	_Atomic uint32_t flushed;      /* of these, done; a futex */

@@ -67,6 +67,9 @@ class HttpSink(Sink):
     def make_program(self, folder):
         return compiled("sink_http", folder)
 
+    def command(self):
+        return [self.program, self.port, self.file]
+
 
 class KafkaSink(Sink):
     def make_program(self, folder):

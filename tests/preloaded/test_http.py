@@ -10,6 +10,7 @@ import shutil
 import socket
 import ssl
 import subprocess
+import sys
 import time
 
 import pytest
@@ -20,6 +21,7 @@ from conftest import LIB
 from http_sink import HttpSink, PING, PROPERTIES, SEGMENTS, reply, well
 from origin import get
 from test_grpc import EXIT_FLUSH_S, Web, alike, counters, curl, ours, traffic
+from test_limits import compared
 
 PLUGIN = pathlib.Path(LIB.split(":")[0]).parent / "libswagent-http.so"
 
@@ -624,6 +626,40 @@ def test_a_child_does_not_use_the_parents_connection(bench, origin, ports, paper
         by = {s.spans[0].operationName: r.connection for r in collector.of(SEGMENTS) for s in r.messages}
         assert by["/child"] not in (by["/before"], by["/after"])
         assert len({s.serviceInstance for s in segments}) == 2
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_reporter_that_comes_and_goes(bench, origin, ports, papers, tls):
+    """Newer Pythons count threads at fork, so ours leaves first: connections end, nothing is lost, and
+    what was underway is not counted as lost or sent without an end."""
+    port, url = ports(), f"http://127.0.0.1:{origin.port}"
+    script = ("import os, sys, urllib.request as u\n"
+              f"def ask(p): u.urlopen('{url}/' + p).read()\n"
+              "for i in range(15):\n"
+              "    ask(f'before{i}')\n"
+              "    if os.fork() == 0:\n        ask(f'child{i}'); os._exit(0)\n"
+              "    ask(f'after{i}')\n    os.wait()\n"
+              "sys.stderr.write('done\\n')\n")
+    with HttpSink(port, tls=server_context(papers) if tls else None) as collector:
+        env = (over_https(port, papers) if tls else over_http(port)) | {"SW_AGENT_EXIT_FLUSH_TIMEOUT": 5000}
+        result = bench.run([sys.executable, "-W", "error", "-c", script], env=env)
+        assert (result.rc, result.err) == (0, b"done\n")
+        names = {s.spans[0].operationName for s in collector.segments(45)}
+        assert names == {f"/{when}{i}" for when in ("before", "child", "after") for i in range(15)}
+        assert len(collector.all_segments()) == 45, "none came twice"
+
+
+@pytest.mark.parametrize("older", ["", "u", "cp", "t"])
+def test_all_descriptors_closed(bench, origin, compiled, collector, older):
+    """In seven ways, where ours are in a table of their own and where they share the program's: what
+    gets their numbers is the program's, and what arrives is whole."""
+    argv = [compiled("older"), older] if older else []
+    result = compared(bench, origin, [*argv, compiled("limits"), origin.port, "close_all"], 8, said="",
+                      env=over_http(collector.port))
+    assert (result.rc, result.err) == (0, b"")
+    found = collector.segments()
+    assert {s.spans[0].operationName for s in found} <= {"/close", "/last"}
+    assert len(found) == 8 or older in ("u", "cp")
 
 
 def test_a_program_with_its_own_curl(bench, origin, collector):

@@ -228,6 +228,7 @@ static void happened(int fd, uint32_t events);
 
 int sw_client_open(struct sw_agent *agent, const struct sw_client_wish *wish)
 {
+	memset(&client, 0, sizeof(client)); /* a fork may have found the parent's thread in here */
 	client.wish = *wish;
 	sw_sockets_start(&agent->loop, happened, wish->call_ms);
 	if (make_multi() && make_headers() && make_calls())

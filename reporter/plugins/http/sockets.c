@@ -53,6 +53,7 @@ static void set_up(struct one *one)
 	socklen_t len = sizeof(one->cookie);
 
 	one->events = 0;
+	one->cookie = 0;
 	atomic_store(&one->gone, false);
 	sw_sys(getsockopt, one->watch.fd, SOL_SOCKET, SO_COOKIE, &one->cookie, &len);
 	/* a peer that vanished is found out by data that it does not acknowledge */
@@ -85,8 +86,9 @@ static bool is_ours(const struct one *one)
 
 	if (sw_http_host->fd_private())
 		return true;
-	return !atomic_load(&one->gone) &&
-	       sw_sys(getsockopt, one->watch.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
+	if (atomic_load(&one->gone) || !one->cookie) /* before Linux 4.12 there is none */
+		return !atomic_load(&one->gone);
+	return sw_sys(getsockopt, one->watch.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
 	       cookie == one->cookie;
 }
 

@@ -397,6 +397,7 @@ static int http_open(struct sw_agent *agent)
 	int hosts = sw_http_host->address_check(sw_http_host->config->collector);
 
 	http.agent = agent;
+	memset(underway, 0, sizeof(underway));
 	if (hosts < 1)
 		return wrong("SW_AGENT_COLLECTOR_BACKEND_SERVICES", "HOST:PORT");
 	if (!read_proxy())
