@@ -12,6 +12,7 @@
 #include "proto/json.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <stdio.h>
 
 #include "preload/carrier.h"
@@ -19,6 +20,9 @@
 /* Beyond it a double is not exact as a whole number, and digits of our own would lie. */
 #define WHOLE_MAX 9007199254740992.0
 #define DOUBLE_ROOM 64
+#define NAMES_BITS 7
+#define NAMES (1 << NAMES_BITS)
+#define NAME_ROOM 32
 
 static void add_object(struct sw_buffer *out, const ProtobufCMessage *message);
 
@@ -147,20 +151,71 @@ static size_t camel(const char *name, uint8_t *ret_text)
 	return (size_t)(at - ret_text);
 }
 
-/* Quoted, with its colon, and behind a comma unless it is the first of its object. */
-static void add_name(struct sw_buffer *out, const char *name, bool first)
+/*
+ * As it is written: with a comma before and the colon behind. The names of fields are few and never
+ * change, so each is made once and known by its address; one that finds its place taken is made
+ * again every time. A child of a fork may find one half made, which is not there before `name` is.
+ */
+struct made_name {
+	const char *_Atomic name; /* Borrowed from a descriptor; NULL: free */
+	uint8_t len;
+	uint8_t text[NAME_ROOM + 1];
+};
+
+static size_t make_name(const char *name, uint8_t *ret_text)
 {
-	uint8_t *start = sw_buffer_room(out, strlen(name) + 4), *at = start;
+	size_t len = 0;
+
+	ret_text[len++] = ',';
+	ret_text[len++] = '"';
+	len += camel(name, ret_text + len);
+	ret_text[len++] = '"';
+	ret_text[len++] = ':';
+	return len;
+}
+
+static const struct made_name *find_name(const char *name)
+{
+	static struct made_name names[NAMES];
+	struct made_name *made = &names[(uintptr_t)name * 0x9e3779b97f4a7c15 >> (64 - NAMES_BITS)];
+	const char *there = atomic_load_explicit(&made->name, memory_order_relaxed);
+
+	if (there == name)
+		return made;
+	if (there || strlen(name) + 4 > NAME_ROOM)
+		return NULL;
+	made->len = (uint8_t)make_name(name, made->text);
+	atomic_store_explicit(&made->name, name, memory_order_release);
+	return made;
+}
+
+static void add_made(struct sw_buffer *out, const struct made_name *made, bool first)
+{
+	uint8_t *at = sw_buffer_room(out, NAME_ROOM);
 
 	if (!at)
 		return;
+	memcpy(at, made->text + first, NAME_ROOM); /* a size that the compiler knows */
+	out->len += made->len - (size_t)first;
+}
+
+/* The first of an object has no comma. */
+static void add_name(struct sw_buffer *out, const char *name, bool first)
+{
+	const struct made_name *made = find_name(name);
+	uint8_t *at;
+
+	if (made) {
+		add_made(out, made, first);
+		return;
+	}
 	if (!first)
-		*at++ = ',';
-	*at++ = '"';
-	at += camel(name, at);
-	*at++ = '"';
-	*at++ = ':';
-	out->len += (size_t)(at - start);
+		add_char(out, ',');
+	add_char(out, '"');
+	at = sw_buffer_room(out, strlen(name));
+	if (at)
+		out->len += camel(name, at);
+	sw_buffer_add(out, SW_BYTES("\":"));
 }
 
 /* ---- numbers ---- */
