@@ -453,10 +453,13 @@ static void http_tick(struct sw_agent *agent)
 }
 
 /* Answers wait for the tick: a wake-up for each of them would cost the program more than they are
- * worth. Not while a call could go on after an event, or another one begin. */
+ * worth. While records come, batches wait for them, too, and grow meanwhile (queue.h): fewer and
+ * larger bodies cost less. Not while a call could go on after an event. */
 static bool http_watchful(struct sw_agent *agent)
 {
-	return sw_client_calls() && (agent->queue.first || sw_client_busy()) &&
+	bool next = agent->queue.first && !agent->ticking;
+
+	return sw_client_calls() && (next || sw_client_busy()) &&
 	       agent->now_ns < sw_client_stirred_ns() + BUSY_NS;
 }
 
