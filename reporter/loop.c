@@ -38,8 +38,8 @@ static int try_open(struct sw_loop *loop, const struct sw_loop_backend *backend)
 }
 
 /*
- * `auto` is the first and never asks for another one. They cost the same (docs/performance.md); but
- * many sandboxes refuse io_uring, one that kills for it gives no warning, and a ring counts against
+ * `auto` is the first and never asks for another one. io_uring is not faster (docs/performance.md);
+ * many sandboxes refuse it, one that kills for it gives no warning, and a ring counts against
  * the memory that the program's user may lock.
  */
 int sw_loop_open(struct sw_loop *loop)

@@ -253,13 +253,25 @@ static int submit_and_wait(int64_t timeout_ns)
 	return done < 0 ? done : 0;
 }
 
-/* Is there anything that the kernel must be called for? */
-static bool calls(void)
+/* Has the kernel put something off, or more to say than there was room for? */
+static bool owes(void)
 {
-	unsigned flags = IO_URING_READ_ONCE(*uring.ring.sq.kflags);
+	return IO_URING_READ_ONCE(*uring.ring.sq.kflags) &
+	       (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
 
-	return io_uring_sq_ready(&uring.ring) ||
-	       (flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW));
+/* A poll that is begun now completes now if there is anything: only others are to be asked for. */
+static int look(void)
+{
+	int done = 0;
+
+	if (atomic_load(&sw_stood_down))
+		return -ENOSYS;
+	if (io_uring_sq_ready(&uring.ring))
+		done = io_uring_submit(&uring.ring);
+	if (done >= 0 && owes())
+		done = io_uring_get_events(&uring.ring);
+	return done < 0 ? done : 0;
 }
 
 static int rest(int64_t timeout_ns)
@@ -272,15 +284,12 @@ static int rest(int64_t timeout_ns)
 
 static int uring_wait(struct sw_loop *loop, int64_t timeout_ns)
 {
-	int error = 0;
+	int error;
 
 	(void)loop;
 	collect(); /* not to be woken by what has been called off */
 	begin_polls();
-	if (timeout_ns != 0)
-		error = submit_and_wait(timeout_ns);
-	else if (calls())
-		error = submit();
+	error = timeout_ns ? submit_and_wait(timeout_ns) : look();
 	if (error == -EAGAIN || error == -EBUSY || error == -ENOMEM)
 		return rest(timeout_ns);
 	if (error && error != -ETIME && error != -EINTR)
