@@ -51,9 +51,12 @@ static uint64_t label(const struct slot *slot)
 static struct slot *labelled(uint64_t word)
 {
 	uint64_t number = word & UINT32_MAX;
-	struct slot *slot = &uring.slots[number - 1];
+	struct slot *slot;
 
-	return number && slot->polled && label(slot) == word ? slot : NULL;
+	if (!number)
+		return NULL;
+	slot = &uring.slots[number - 1];
+	return slot->polled && label(slot) == word ? slot : NULL;
 }
 
 static struct slot *slot_of(const struct sw_watch *watch)
