@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#define STORE_BYTES 16384
+#define STORE_BYTES 24576
 #define COMPLAINTS_MAX 8
 #define CUT_VALUE 64
 
@@ -209,6 +209,13 @@ static const struct key *find_alias(struct sw_bytes name)
 	return NULL;
 }
 
+/* What a key's name begins with. */
+static bool perhaps_ours(const char *line)
+{
+	return line[0] == 'S' &&
+	       (strncmp(line, "SW_", 3) == 0 || strncmp(line, "SSL_CERT_", 9) == 0);
+}
+
 /* The first of two entries counts, as with getenv, be it good or bad. */
 static void read_pass(char *const *environment, struct sw_config *config,
 		      const struct key *(*look)(struct sw_bytes name))
@@ -218,7 +225,7 @@ static void read_pass(char *const *environment, struct sw_config *config,
 		const struct key *key;
 		size_t eq;
 
-		if (strncmp(*environment, "SW_", 3) != 0)
+		if (!perhaps_ours(*environment))
 			continue;
 		line = sw_bytes_text(*environment);
 		eq = sw_bytes_find(line, '=');
