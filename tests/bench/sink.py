@@ -1,4 +1,4 @@
-"""The collector of the benchmarks: tests/bench/sink.c, counting on core 1."""
+"""The collector of the benchmarks: tests/bench/sink.c, counting on core 1, in the clear or with TLS."""
 
 import mmap
 import signal
@@ -6,19 +6,30 @@ import subprocess
 import time
 from pathlib import Path
 
-from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, start,
-                    wait_for_port)
+from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, output_of,
+                    start, wait_for_port)
 
 # As in struct counts of sink.c.
 FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
           "answered", "cut", "torn", "connections", "broken", "received", "reads")
 
 
+def certified(folder):
+    """A certificate for 127.0.0.1 that vouches for itself, and its key: two paths."""
+    chain, key = Path(folder) / "sink.pem", Path(folder) / "sink.key"
+    if not chain.exists():
+        output_of(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                   "-nodes", "-days", "1", "-subj", "/CN=sink", "-addext", "subjectAltName=IP:127.0.0.1",
+                   "-out", chain, "-keyout", key])
+    return chain, key
+
+
 class Sink:
     """Listens when made, or when started later. Its counts survive its end."""
 
-    def __init__(self, folder, delay_ms=0, port=None, begin=True):
-        self.program = compiled("sink", folder, "-lnghttp2")
+    def __init__(self, folder, delay_ms=0, port=None, begin=True, tls=()):
+        self.program = compiled("sink", folder, "-lnghttp2", "-lssl", "-lcrypto")
+        self.tls = tls  # paths of certificate and key
         self.port, self.delay_ms = port or free_port(), delay_ms
         self.file = Path(folder) / f"sink-{self.port}.counts"
         self.file.write_bytes(bytes(8 * len(FIELDS)))
@@ -29,7 +40,7 @@ class Sink:
             self.start()
 
     def start(self):
-        self.process = start([self.program, self.port, self.file, self.delay_ms], cpu=1,
+        self.process = start([self.program, self.port, self.file, self.delay_ms, *self.tls], cpu=1,
                              stdout=subprocess.DEVNULL)
         if not wait_for_port(self.process, self.port):
             raise Failed("the sink does not come up")
@@ -58,12 +69,16 @@ class Sink:
 
 
 class Place:
-    """Where the agent's segments go: a sink, or a file."""
+    """Where the agent's segments go: a sink, with TLS or without, or a file."""
 
     def __init__(self, folder, lib, protocol):
-        self.sink = Sink(folder) if protocol == "grpc" else None
+        self.protocol = protocol
+        tls = certified(folder) if protocol == "grpc+tls" else ()
+        self.sink = Sink(folder, tls=tls) if protocol != "file" else None
         self.file = Path(folder) / "segments.jsonl"
         self.env = grpc_env(lib, self.sink.port) if self.sink else agent_env(lib, self.file)
+        if tls:
+            self.env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = str(tls[0])
 
     def counts(self):
         if self.sink:
