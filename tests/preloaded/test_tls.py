@@ -670,6 +670,49 @@ def test_beside_a_program_with_tls(bench, origin, collector, authority, identity
     assert operations.count("/plain") == 30
 
 
+def test_beside_a_program_with_its_own_grpc(bench, collector, authority, trusting):
+    """BoringSSL, to the same collector."""
+    script = ("import os, sys; sys.path.insert(0, %r)\n"
+              "import grpc, sink\n"
+              "from skywalking.protocol.management import Management_pb2 as m, Management_pb2_grpc as g\n"
+              "trust = grpc.ssl_channel_credentials(open(%r, 'rb').read())\n"
+              "with grpc.secure_channel('127.0.0.1:%d', trust) as c:\n"
+              "    g.ManagementServiceStub(c).keepAlive(m.InstancePingPkg(service='theirs'))\n"
+              "print('done')\n") % (os.path.dirname(sink.__file__), str(authority.path), collector.port)
+    result = bench.both([sys.executable, "-c", script], env=trusting(collector.port))
+    assert result.out == b"done\n"
+    assert [p.service for p in collector.pings if p.service == "theirs"] == ["theirs"] * 2
+
+
+@pytest.mark.parametrize("what", ["u", "cp"])
+def test_older_kernels(bench, origin, compiled, ports, program, collector, trusting, what):
+    """Where ours share the program's table (programs/older.c)."""
+    bench.both([compiled("older"), what, *curl(origin, "a")], env=trusting(collector.port))
+    collector.segments(1, timeout=1)
+    port = ports()
+    server = bench.start([compiled("older"), what, *program("web.py", port)], port, env=trusting(collector.port))
+    get(port, "/hello")
+    collector.segments(2)
+    numbers = sorted(int(n) for n in os.listdir(f"/proc/{server.pid}/fd"))
+    assert [n for n in numbers if n < 900] == [0, 1, 2, 3], "those of the program, and none that stayed"
+    bench.stop(server)
+    assert bench.output(server) == b""
+
+
+def test_the_process_is_left_alone(bench, origin, compiled, collector, trusting):
+    """Its time zone and its signals."""
+    result = bench.both([compiled("zones"), origin.port], env=trusting(collector.port))
+    assert b"20:16 XYZ" in result.out, "01:46:40 by UTC"
+    collector.segments(1, timeout=0)
+
+
+def test_without_random_numbers(bench, origin, compiled, collector, trusting):
+    """OpenSSL has no other source than getrandom."""
+    result = bench.run([compiled("older"), "r", *curl(origin, "a")], env=trusting(collector.port))
+    assert result.rc == 0 and len(ours(result.err)) == 1
+    assert b"no TLS with the collector" in result.err and b"entropy" in result.err
+
+
 def test_the_programs_configuration_of_openssl_is_not_read(bench, origin, collector, trusting, tmp_path):
     """Nor its modules: they may be engines."""
     config = tmp_path / "openssl.cnf"

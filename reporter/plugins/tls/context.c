@@ -1,4 +1,5 @@
 /* What all our sessions have in common: versions, whom we trust, who we are. */
+#include <openssl/err.h>
 #include <stdlib.h>
 
 #include "reporter/plugins/tls/engine.h"
@@ -40,13 +41,22 @@ static bool set_identity(SSL_CTX *ssl, const struct sw_tls_wish *wish, struct sw
 	return sw_pem_chain(ssl, wish->chain, why) && sw_pem_key(ssl, wish->key, why);
 }
 
+/* No memory, or no random numbers. */
+static const char *reason(void)
+{
+	const char *text = ERR_reason_error_string(ERR_peek_error()); /* the first has the cause */
+
+	return text ? text : "no memory";
+}
+
 struct sw_tls_context *sw_context_new(const struct sw_tls_wish *wish, struct sw_why *why)
 {
 	struct sw_tls_context *context = calloc(1, sizeof(*context));
 
-	sw_why(why, "no memory");
+	ERR_clear_error();
 	if (context)
 		context->ssl = SSL_CTX_new(TLS_client_method());
+	sw_why(why, "OpenSSL does not work here: %s", reason());
 	if (context && context->ssl && set_habits(context->ssl, wish->protocol) &&
 	    sw_trust_load(context->ssl, wish, why) && set_identity(context->ssl, wish, why))
 		return context;

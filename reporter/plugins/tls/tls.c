@@ -2,7 +2,7 @@
  * The plug-in `tls`: OpenSSL as an engine of bytes.
  *
  * OpenSSL is told to leave the process alone: no configuration file (the program's may load
- * engines), no handler at exit, no environment, no descriptor that stays open.
+ * engines), no handler at exit, no descriptor that stays open; libc.c has what it is not told.
  *
  * A process may fork while our thread is in here. Whoever forks waits for us shortly
  * (sw_reporter_delicate); where that was not enough OpenSSL's memory may be in mid-change in the
@@ -16,22 +16,6 @@
 
 /* Our thread is within OpenSSL. Kept across fork. */
 static volatile bool within;
-
-/* The linker gives OpenSSL these for getenv and secure_getenv. */
-char *__wrap_getenv(const char *name);
-char *__wrap_secure_getenv(const char *name);
-
-char *__wrap_getenv(const char *name)
-{
-	(void)name;
-	return NULL;
-}
-
-char *__wrap_secure_getenv(const char *name)
-{
-	(void)name;
-	return NULL;
-}
 
 static int tls_start(const struct sw_host *host)
 {

@@ -9,11 +9,15 @@
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <sys/time.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "reporter/plugin.h"
+#include "reporter/plugins/tls/libc.h"
 
 #define HOUR 3600
 
@@ -617,4 +621,59 @@ Test(tls, a_buffer_that_fails)
 	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
 	plain.failed = true;
 	cr_assert_eq(tls->feed(session, sw_bytes(NULL, 0), &plain, &cipher), SW_TLS_FAILED);
+}
+
+/* ---- instead of libc ---- */
+
+Test(libc, dates_are_those_of_gmtime)
+{
+	for (time_t t = -100000000000; t < 200000000000; t += 7654321 + t % 1000) {
+		struct tm ours, theirs;
+
+		gmtime_r(&t, &theirs);
+		cr_assert_eq(__wrap_gmtime_r(&t, &ours), &ours);
+		cr_assert(ours.tm_year == theirs.tm_year && ours.tm_mon == theirs.tm_mon &&
+				  ours.tm_mday == theirs.tm_mday &&
+				  ours.tm_hour == theirs.tm_hour && ours.tm_min == theirs.tm_min &&
+				  ours.tm_sec == theirs.tm_sec && ours.tm_wday == theirs.tm_wday &&
+				  ours.tm_yday == theirs.tm_yday && ours.tm_isdst == 0,
+			  "%ld", (long)t);
+	}
+}
+
+/* ---- fork ---- */
+
+static unsigned refusals;
+
+/* A child that is made while the other is in OpenSSL; it finds that out before it touches anything.
+ */
+static void fork_now(int signal)
+{
+	struct sw_tls_wish wish = wish_for("");
+	int status = 0;
+	pid_t child = _Fork(); /* fork takes malloc's locks, which we may have */
+
+	(void)signal;
+	if (child == 0) {
+		_exit(tls->context_new(&wish, why, sizeof(why)) == NULL &&
+		      strcmp(why, "the process forked while TLS was at work") == 0);
+	}
+	waitpid(child, &status, 0);
+	cr_assert(WIFEXITED(status));
+	refusals += WEXITSTATUS(status) == 1;
+}
+
+Test(tls, a_child_made_in_the_midst_has_none)
+{
+	signal(SIGALRM, fork_now);
+	for (int i = 0; i < 5000 && refusals < 5; i++) {
+		struct itimerval once = {{0, 0}, {0, 20 + i * 37 % 2000}};
+
+		setitimer(ITIMER_REAL, &once, NULL);
+		make_context(wish_for(path_of("root")));
+	}
+	signal(SIGALRM, SIG_IGN);
+	cr_assert_geq(refusals, 5);
+	make_context(wish_for(path_of("root")));
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN, "the parent goes on");
 }
