@@ -38,7 +38,7 @@ struct sw_channel {
 	uint64_t cookie; /* SO_COOKIE, in a shared table */
 	_Atomic bool was_moved;
 	const struct sw_tls *tls;	/* NULL: in the clear */
-	struct sw_tls_context *context; /* Owned; made anew at each dial, for files change */
+	struct sw_tls_context *context; /* Owned; asked for at each dial, for files change */
 	struct sw_tls_session *session; /* Owned */
 	struct sw_buffer plain;		/* Owned: what was opened and not given out yet */
 	struct sw_buffer cipher;	/* Owned: what was sealed and not written yet */

@@ -32,8 +32,8 @@ enum sw_tls_state {
 };
 
 struct sw_tls {
-	/* Reads all files. NULL: `why` is written, a sentence with the file's name where one is to
-	 * blame. */
+	/* Reads all files, or finds the same ones read. NULL: `why` is written, a sentence with the
+	 * file's name where one is to blame. */
 	struct sw_tls_context *(*context_new)(const struct sw_tls_wish *wish, char *ret_why,
 					      size_t room);
 	/* NULL in, NULL out, as below. Sessions made from it go on. */

@@ -249,6 +249,15 @@ def test_the_certificate_itself_is_trusted(bench, origin, collector, identity, t
     collector.segments(1, timeout=1)
 
 
+@pytest.mark.parametrize("turn", range(3))
+def test_the_next_collector(bench, origin, ports, collector, stranger, trusting, turn):
+    """Of two the one that cannot be trusted gets nothing, whichever is tried first."""
+    with Sink(ports(), tls=stranger.issue("wrong").credentials()) as wrong:
+        bench.both(curl(origin), env=trusting(f"localhost:{wrong.port},localhost:{collector.port}"))
+        collector.segments(1, timeout=1)
+        assert wrong.calls == []
+
+
 FORCED = {"SW_AGENT_FORCE_TLS": "true", "SW_AGENT_SSL_TRUSTED_CA_PATH": "UNSET"}
 
 

@@ -37,7 +37,7 @@ static struct sw_tls_context *tls_context_new(const struct sw_tls_wish *wish, ch
 		return NULL;
 	}
 	within = true;
-	context = sw_context_new(wish, &why);
+	context = sw_context_get(wish, &why);
 	within = false;
 	return context;
 }
@@ -45,7 +45,7 @@ static struct sw_tls_context *tls_context_new(const struct sw_tls_wish *wish, ch
 static struct sw_tls_context *tls_context_free(struct sw_tls_context *context)
 {
 	within = true;
-	sw_context_free(context);
+	sw_context_put(context);
 	within = false;
 	return NULL;
 }

@@ -47,7 +47,34 @@ static bool hashed_folder(const char *path)
 	return found;
 }
 
-/* Of one folder, or of several with colons between. */
+static struct sw_trust find_system(void)
+{
+	for (size_t i = 0; i < SW_COUNT_OF(folders); i++) {
+		if (hashed_folder(folders[i]))
+			return (struct sw_trust){folders[i], NULL};
+	}
+	for (size_t i = 0; i < SW_COUNT_OF(bundles); i++) {
+		if (access(bundles[i], R_OK) == 0)
+			return (struct sw_trust){NULL, bundles[i]};
+	}
+	return (struct sw_trust){NULL, NULL};
+}
+
+static const char *given(const char *text)
+{
+	return text[0] ? text : NULL;
+}
+
+struct sw_trust sw_trust_find(const struct sw_tls_wish *wish)
+{
+	if (wish->ca[0])
+		return (struct sw_trust){NULL, wish->ca};
+	if (wish->store_folder[0] || wish->store_file[0])
+		return (struct sw_trust){given(wish->store_folder), given(wish->store_file)};
+	return find_system();
+}
+
+/* One folder, or several with colons between. */
 static bool ask_folder(X509_STORE *store, const char *path)
 {
 	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir());
@@ -55,38 +82,15 @@ static bool ask_folder(X509_STORE *store, const char *path)
 	return lookup && X509_LOOKUP_add_dir(lookup, path, X509_FILETYPE_PEM) == 1;
 }
 
-static bool trust_system(X509_STORE *store, struct sw_why *why)
-{
-	for (size_t i = 0; i < SW_COUNT_OF(folders); i++) {
-		if (hashed_folder(folders[i]))
-			return ask_folder(store, folders[i]) || sw_why(why, "no memory");
-	}
-	for (size_t i = 0; i < SW_COUNT_OF(bundles); i++) {
-		if (access(bundles[i], R_OK) == 0)
-			return sw_pem_trust(store, bundles[i], why);
-	}
-	return sw_why(why, "this system has no trusted certificates where we know to look "
-			   "(SW_AGENT_SSL_TRUSTED_CA_PATH, SSL_CERT_FILE)");
-}
-
-/* Both, as OpenSSL has them. */
-static bool trust_named(X509_STORE *store, const struct sw_tls_wish *wish, struct sw_why *why)
-{
-	if (wish->store_folder[0] && !ask_folder(store, wish->store_folder))
-		return sw_why(why, "no memory");
-	return !wish->store_file[0] || sw_pem_trust(store, wish->store_file, why);
-}
-
-bool sw_trust_load(SSL_CTX *ssl, const struct sw_tls_wish *wish, struct sw_why *why)
+bool sw_trust_load(SSL_CTX *ssl, const struct sw_trust *trust, struct sw_why *why)
 {
 	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
 
-	if (wish->ca[0]) {
-		/* who names an authority in the middle of a chain means it */
-		X509_STORE_set_flags(store, X509_V_FLAG_PARTIAL_CHAIN);
-		return sw_pem_trust(store, wish->ca, why);
-	}
-	if (wish->store_file[0] || wish->store_folder[0])
-		return trust_named(store, wish, why);
-	return trust_system(store, why);
+	if (!trust->folder && !trust->file)
+		return sw_why(why, "this system has no trusted certificates where we know to look "
+				   "(SW_AGENT_SSL_TRUSTED_CA_PATH, SSL_CERT_FILE)");
+	if (trust->folder && !ask_folder(store, trust->folder))
+		return sw_why(why, "no memory");
+	/* with a folder the file may be missing, as OpenSSL has it */
+	return !trust->file || sw_pem_trust(store, trust->file, why) || trust->folder;
 }

@@ -575,9 +575,75 @@ Test(tls, stores)
 	make_context(wish);
 	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
 
-	wish.store_folder = "/nonexistent:/proc";
+	wish.store_file = "/nonexistent/file";
+	make_context(wish);
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
+	wish.store_folder = "";
+	refused(wish, "/nonexistent/file", "there is no such file");
+
+	wish.store_file = "";
+	wish.store_folder = "/nonexistent/folder:/proc";
 	make_context(wish);
 	cr_assert_eq(shake("oap.example", 4000), SW_TLS_FAILED);
+}
+
+/* As certificates are renewed: written beside, and renamed. */
+static void rewrite(const char *name, X509 *certificate)
+{
+	char from[100];
+
+	write_certificate("new", certificate);
+	strcpy(from, path_of("new"));
+	cr_assert_eq(rename(from, path_of(name)), 0);
+}
+
+Test(tls, files_are_read_again_when_they_change)
+{
+	struct sw_tls_wish wish = wish_for("");
+	struct sw_tls_context *before;
+	char path[100];
+
+	strcpy(path, path_of("root"));
+	wish.ca = path;
+	make_context(wish);
+	before = context;
+	make_context(wish);
+	cr_assert_eq(context, before);
+	rewrite("root", root);
+	make_context(wish);
+	cr_assert(context && context != before);
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
+	rewrite("root", leaf);
+	make_context(wish);
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN, "the leaf itself is trusted");
+	unlink(path);
+	refused(wish, path, "there is no such file");
+	write_certificate("root", root);
+	make_context(wish);
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
+}
+
+/* One that is in use lives until its last session; another wish is another context. */
+Test(tls, several_contexts)
+{
+	struct sw_tls_wish wish = wish_for(path_of("root")), other = wish;
+	struct sw_tls_context *first, *second;
+	char none[100];
+
+	strcpy(none, path_of("root"));
+	wish.ca = none;
+	other.ca = "";
+	other.store_file = none;
+	first = tls->context_new(&wish, why, sizeof(why));
+	second = tls->context_new(&other, why, sizeof(why));
+	cr_assert(first && second && first != second);
+	context = tls->context_new(&other, why, sizeof(why));
+	cr_assert_eq(context, second);
+	tls->context_free(second);
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
+	tls->context_free(context);
+	context = first;
+	cr_assert_eq(shake("oap.example", 4000), SW_TLS_OPEN);
 }
 
 Test(tls, keys)
@@ -665,12 +731,13 @@ static void fork_now(int signal)
 
 Test(tls, a_child_made_in_the_midst_has_none)
 {
+	write_certificate("again", root); /* by turns, or nothing would be read */
 	signal(SIGALRM, fork_now);
 	for (int i = 0; i < 5000 && refusals < 5; i++) {
 		struct itimerval once = {{0, 0}, {0, 20 + i * 37 % 2000}};
 
 		setitimer(ITIMER_REAL, &once, NULL);
-		make_context(wish_for(path_of("root")));
+		make_context(wish_for(path_of(i % 2 ? "root" : "again")));
 	}
 	signal(SIGALRM, SIG_IGN);
 	cr_assert_geq(refusals, 5);
