@@ -59,9 +59,9 @@ static void print_pair(FILE *out, const char *name, const char *doc)
 
 /* ---- configuration ---- */
 
-enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice };
+enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice, KEY_family };
 
-static const char *const type_names[] = {"flag", "number", "text", "choice"};
+static const char *const type_names[] = {"flag", "number", "text", "choice", "family"};
 
 struct key {
 	const char *env, *doc;
@@ -76,6 +76,7 @@ struct key {
 #define KEY_VALUE_number(value, least, most) NULL, value, least, most
 #define KEY_VALUE_text(value, least, most) value, 0, 0, most
 #define KEY_VALUE_choice(value, least, most) most, value, 0, 0
+#define KEY_VALUE_family(value, least, most) value, 0, 0, most
 
 static const struct key keys[] = {
 #define SW_ALIAS(alias, env)
@@ -101,7 +102,7 @@ static void print_choice(FILE *out, const char *names, unsigned long long n)
 {
 	while (n--)
 		names += strcspn(names, ",") + 1;
-	fprintf(out, "`%.*s`", (int)strcspn(names, ","), names);
+	fprintf(out, "`%.*s`", (int)strcspn(names, ",|"), names); /* its first spelling */
 }
 
 static void print_default(FILE *out, const struct key *key)
@@ -114,6 +115,7 @@ static void print_default(FILE *out, const struct key *key)
 		fprintf(out, "`%llu`", key->value);
 		break;
 	case KEY_text:
+	case KEY_family:
 		if (key->text[0])
 			print_code(out, key->text);
 		else
@@ -149,6 +151,9 @@ static void print_range(FILE *out, const struct key *key)
 		break;
 	case KEY_text:
 		fprintf(out, "at most %llu bytes", key->most);
+		break;
+	case KEY_family:
+		fprintf(out, "all together at most %llu bytes", key->most);
 		break;
 	case KEY_choice:
 		print_choices(out, key->text);
@@ -186,7 +191,9 @@ static void page_configuration(FILE *out)
 	fputs("Environment variables, read once when the library is loaded. Flags, choices and\n"
 	      "numbers that cannot be used, and texts that are too long, leave the default and "
 	      "one\n"
-	      "warning on stderr.\n",
+	      "warning on stderr. So does a name that begins with SW_ and is known neither here "
+	      "nor\n"
+	      "in [the names of others](others.md).\n",
 	      out);
 	for (size_t i = 0; i < SW_COUNT_OF(keys); i++) {
 		if (group_len(keys[i].env) != len || strncmp(keys[i].env, group, len) != 0) {
@@ -327,12 +334,25 @@ static void page_kinds(FILE *out)
 
 static void page_loops(FILE *out)
 {
-	fputs("How the thread of the agent waits; the first one that this kernel has is used.\n",
-	      out);
+	fputs("How the thread of the agent waits (`SW_AGENT_LOOP`); `auto` is the first.\n", out);
 	print_head(out, "loop | what it needs", 2);
 #define SW_LOOP(name, doc) print_pair(out, #name, doc);
 #include "reporter/loops.def"
 #undef SW_LOOP
+}
+
+static void page_others(FILE *out)
+{
+	fputs("Environment variables that begin with `SW_` and mean nothing here, but to somebody "
+	      "else; one\nthat ends with an underscore stands for all that begin so. Any other "
+	      "name "
+	      "that begins so and is\nnot in [configuration](configuration.md) is warned of once, "
+	      "with the nearest one that is.\n",
+	      out);
+	print_head(out, "name | whose", 2);
+#define SW_OTHER(name, doc) print_pair(out, name, doc);
+#include "reporter/others.def"
+#undef SW_OTHER
 }
 
 static void page_modules(FILE *out)
@@ -366,6 +386,7 @@ static const struct page {
 	{"kinds", "Kinds of records", "reporter/kinds.def", page_kinds},
 	{"loops", "Loops", "reporter/loops.def", page_loops},
 	{"modules", "Modules", "preload/modules.def", page_modules},
+	{"others", "Names of others", "reporter/others.def", page_others},
 	{"parsers", "Parsers", "hooks/parsers.def", page_parsers},
 	{"plugins", "Plug-ins", "reporter/plugins.def", page_plugins},
 	{"tags", "Tags", "preload/tags.def", page_tags},

@@ -43,9 +43,7 @@ static struct sw_pool talks;
 
 static sw_ref talk_ref(const struct sw_talk *talk)
 {
-	uint64_t index = (uint64_t)((const uint8_t *)talk - talks.items) / talks.item_size;
-
-	return (atomic_load(&talk->lock) >> 1) << 32 | (index + 1); /* whether held or not */
+	return (atomic_load(&talk->lock) >> 1) << 32 | (talk->index + 1ull); /* held or not */
 }
 
 static struct sw_talk *talk_at(uint32_t entry)
@@ -660,6 +658,7 @@ static void begin_talk(struct sw_guest *g, int fd, enum sw_role role)
 	}
 	talk = sw_pool_item(&talks, (uint32_t)index);
 	memset((uint8_t *)talk + sizeof(talk->lock), 0, sizeof(*talk) - sizeof(talk->lock));
+	talk->index = (uint32_t)index;
 	talk->role = (uint8_t)role;
 	talk->fds = 1;
 	if (role == SW_ROLE_CLIENT)

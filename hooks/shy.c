@@ -18,13 +18,12 @@ static _Atomic uint64_t peers[PEERS];
 
 static uint32_t hash_of(const struct sw_talk *talk)
 {
-	uint32_t h = 2166136261u;
+	uint64_t word[2], h;
 
-	for (size_t i = 0; i < sizeof(talk->address); i++)
-		h = (h ^ talk->address[i]) * 16777619u;
-	h = (h ^ (talk->port & 0xff)) * 16777619u;
-	h = (h ^ (talk->port >> 8)) * 16777619u;
-	return h ? h : 1;
+	memcpy(word, talk->address, sizeof(word));
+	h = (word[0] ^ talk->port) * 0x9e3779b97f4a7c15ull;
+	h = (h ^ h >> 32 ^ word[1]) * 0x9e3779b97f4a7c15ull;
+	return h >> 32 ? (uint32_t)(h >> 32) : 1;
 }
 
 static uint8_t state_of(uint32_t hash)

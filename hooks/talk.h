@@ -33,6 +33,7 @@ struct sw_talk {
 	_Atomic sw_ref oldest; /* copy of open[first] for other threads */
 	_Atomic sw_ref
 		writes; /* whose bytes come next, where they are sent later (sw_flow_writes) */
+	uint32_t index; /* in the pool */
 	uint8_t role;	/* enum sw_role */
 	uint8_t phase;	/* enum sw_phase */
 	uint8_t parser;

@@ -25,6 +25,7 @@
 
 #define SPAN_BYTES 4096
 #define OPEN_EXITS 48
+#define ALL_LISTED ((1ull << OPEN_EXITS) - 1)
 #define HOLD_SPINS 1000
 #define HOLD_TURNS 100
 #define OPERATION_MAX 150 /* OAP cuts endpoints there (specification 3.1) */
@@ -52,6 +53,7 @@ struct span {
 	/* Of an Entry, changed while it is held. */
 	uint32_t next_span;
 	uint32_t exits;		 /* Exit records put or certain to be put */
+	uint64_t listed;	 /* which of these are taken, by bit */
 	sw_ref open[OPEN_EXITS]; /* Exits to close with it */
 	char trace64[SW_TRACE64_MAX];
 	struct sw_record_span record;
@@ -329,7 +331,7 @@ sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin)
 	span->record.segment = sw_process_id_next();
 	span->next_span = 1;
 	span->exits = 0;
-	memset(span->open, 0, sizeof(span->open));
+	span->listed = 0;
 	fill_text(span, begin);
 	set_trace(span, span->suppressed ? SW_CARRIED_NOTHING : carried, field[SW_CARRIER_TRACE]);
 	if (span->carrier_len)
@@ -409,12 +411,23 @@ static enum take take_from(sw_ref entry, struct taken *ret)
 	return take;
 }
 
-/* `from` of the open Exits of an Entry that is held becomes `to`. */
-static void exchange_open(struct span *entry, sw_ref from, sw_ref to)
+/* The next slot of `left`, which loses it. -1: none. */
+static int next_listed(uint64_t *left)
 {
-	for (int i = 0; i < OPEN_EXITS; i++) {
-		if (entry->open[i] == from) {
-			entry->open[i] = to;
+	int slot = *left ? __builtin_ctzll(*left) : -1;
+
+	*left &= *left - 1;
+	return slot;
+}
+
+/* An Exit leaves the list of an Entry that is held. */
+static void unlist_exit(struct span *entry, sw_ref exit)
+{
+	uint64_t left = entry->listed;
+
+	for (int slot; (slot = next_listed(&left)) >= 0;) {
+		if (entry->open[slot] == exit) {
+			entry->listed &= ~(1ull << slot);
 			return;
 		}
 	}
@@ -424,10 +437,17 @@ static void exchange_open(struct span *entry, sw_ref from, sw_ref to)
 static bool list_exit(sw_ref entry, sw_ref exit)
 {
 	struct span *parent = hold(entry);
+	uint64_t left;
+	int slot;
 
 	if (!parent)
 		return false;
-	exchange_open(parent, 0, exit);
+	left = ~parent->listed & ALL_LISTED;
+	slot = next_listed(&left);
+	if (slot >= 0) {
+		parent->open[slot] = exit;
+		parent->listed |= 1ull << slot;
+	}
 	let_go(parent, entry);
 	return true;
 }
@@ -619,15 +639,17 @@ static bool join_entry(struct span *exit, sw_ref ref, struct span *entry)
 		return false;
 	}
 	entry->exits++;
-	exchange_open(entry, ref, 0);
+	unlist_exit(entry, ref);
 	return true;
 }
 
 static void close_open_exits(struct sw_guest *g, struct span *entry)
 {
-	for (int i = 0; i < OPEN_EXITS; i++) {
-		sw_ref ref = entry->open[i];
-		struct span *exit = ref ? hold(ref) : NULL;
+	uint64_t left = entry->listed;
+
+	for (int slot; (slot = next_listed(&left)) >= 0;) {
+		sw_ref ref = entry->open[slot];
+		struct span *exit = hold(ref);
 
 		if (!exit)
 			continue;
@@ -732,7 +754,7 @@ void sw_trace_forget(sw_ref ref)
 	if (hold_both(ref, &exit, &entry) != HELD_MINE)
 		return;
 	if (entry)
-		exchange_open(entry, ref, 0);
+		unlist_exit(entry, ref);
 	leave_entry(exit, entry);
 	release(exit, ref);
 }

@@ -72,27 +72,36 @@ enum sw_carried sw_carrier_read(struct sw_bytes carrier,
 	return SW_CARRIED_SAMPLED;
 }
 
+static void write_quad(uint32_t v, uint8_t ret_quad[4])
+{
+	ret_quad[0] = (uint8_t)alphabet[v >> 18];
+	ret_quad[1] = (uint8_t)alphabet[v >> 12 & 63];
+	ret_quad[2] = (uint8_t)alphabet[v >> 6 & 63];
+	ret_quad[3] = (uint8_t)alphabet[v & 63];
+}
+
+/* Whole groups for which there is certainly room. Every call that is traced writes some 60. */
+static size_t write_quads(const uint8_t *in, size_t groups, uint8_t *out)
+{
+	for (size_t i = 0; i < groups; i++, in += 3, out += 4)
+		write_quad((uint32_t)in[0] << 16 | (uint32_t)in[1] << 8 | in[2], out);
+	return groups * 4;
+}
+
 void sw_write_base64(struct sw_writer *w, struct sw_bytes in)
 {
-	for (size_t i = 0; i < in.len; i += 3) {
-		size_t n = SW_MIN(in.len - i, 3);
-		uint32_t v = (uint32_t)in.at[i] << 16;
-		uint8_t quad[4];
+	size_t groups = SW_MIN(in.len / 3, (w->room - w->len) / 4);
+	uint8_t quad[4];
 
-		if (n > 1)
-			v |= (uint32_t)in.at[i + 1] << 8;
-		if (n > 2)
-			v |= in.at[i + 2];
-		quad[0] = (uint8_t)alphabet[v >> 18];
-		quad[1] = (uint8_t)alphabet[v >> 12 & 63];
-		quad[2] = (uint8_t)(n > 1 ? alphabet[v >> 6 & 63] : '=');
-		quad[3] = (uint8_t)(n > 2 ? alphabet[v & 63] : '=');
-		if (w->room - w->len >= sizeof(quad)) {
-			memcpy(w->at + w->len, quad, sizeof(quad));
-			w->len += sizeof(quad);
-		} else {
-			sw_write(w, sw_bytes(quad, sizeof(quad)));
-		}
+	w->len += write_quads(in.at, groups, w->at + w->len);
+	for (in = sw_bytes_from(in, groups * 3); in.len; in = sw_bytes_from(in, 3)) {
+		uint32_t v = (uint32_t)in.at[0] << 16;
+
+		v |= in.len > 1 ? (uint32_t)in.at[1] << 8 : 0;
+		v |= in.len > 2 ? in.at[2] : 0;
+		write_quad(v, quad);
+		memset(quad + 1 + SW_MIN(in.len, 3), '=', 3 - SW_MIN(in.len, 3));
+		sw_write(w, sw_bytes(quad, sizeof(quad)));
 	}
 }
 

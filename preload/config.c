@@ -9,35 +9,45 @@
 
 #include <stddef.h>
 
-#define STORE_BYTES 24576
+#define STORE_BYTES 28672
+#define FAMILY_BYTES 8192 /* of all families together */
 #define COMPLAINTS_MAX 8
 #define CUT_VALUE 64
 
-enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice };
+enum key_type { KEY_flag, KEY_number, KEY_text, KEY_choice, KEY_family };
 
 struct key {
 	const char *env;
+	size_t env_len;
 	enum key_type type;
 	size_t offset;
-	uint64_t least, most; /* number; text: most = longest */
+	uint64_t least, most; /* number; text: most = longest; family: bytes of all */
 	const char *names;    /* choice: comma separated, in the order of the enum */
 };
 
 #define KEY_ROW_flag(field, env, least, most)                                                      \
 	{                                                                                          \
-		env, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL                       \
+		env, sizeof(env) - 1, KEY_flag, offsetof(struct sw_config, field), 0, 1, NULL      \
 	}
 #define KEY_ROW_number(field, env, least, most)                                                    \
 	{                                                                                          \
-		env, KEY_number, offsetof(struct sw_config, field), least, most, NULL              \
+		env, sizeof(env) - 1, KEY_number, offsetof(struct sw_config, field), least, most,  \
+			NULL                                                                       \
 	}
 #define KEY_ROW_text(field, env, least, most)                                                      \
 	{                                                                                          \
-		env, KEY_text, offsetof(struct sw_config, field), least, most, NULL                \
+		env, sizeof(env) - 1, KEY_text, offsetof(struct sw_config, field), least, most,    \
+			NULL                                                                       \
 	}
 #define KEY_ROW_choice(field, env, type, names)                                                    \
 	{                                                                                          \
-		env, KEY_choice, offsetof(struct sw_config, field), 0, 0, names                    \
+		env, sizeof(env) - 1, KEY_choice, offsetof(struct sw_config, field), 0, 0, names   \
+	}
+
+#define KEY_ROW_family(field, env, least, most)                                                    \
+	{                                                                                          \
+		env, sizeof(env) - 1, KEY_family, offsetof(struct sw_config, field), least, most,  \
+			NULL                                                                       \
 	}
 
 static const struct key keys[] = {
@@ -49,9 +59,11 @@ static const struct key keys[] = {
 };
 
 static const struct {
-	const char *alias, *env;
+	const char *alias;
+	size_t alias_len;
+	const char *env;
 } aliases[] = {
-#define SW_ALIAS(alias, env) {alias, env},
+#define SW_ALIAS(alias, env) {alias, sizeof(alias) - 1, env},
 #define SW_KEY(type, field, env, value, least, most, doc)
 #include "preload/config.def"
 #undef SW_KEY
@@ -71,9 +83,13 @@ struct sw_config sw_config = {
 
 static char store[STORE_BYTES];
 static size_t store_used;
+static char families[FAMILY_BYTES + 1]; /* entries of the family, then an empty one */
+static size_t families_used;
 static struct sw_config_complaint complaints[COMPLAINTS_MAX];
 static unsigned complaint_count;
 static bool seen[SW_COUNT_OF(keys)];
+static const char *unknown[SW_CONFIG_UNKNOWN_MAX];
+static unsigned unknown_kept, unknown_count;
 
 /* A NUL-terminated copy in the store, or NULL when it is full. */
 static const char *keep(struct sw_bytes text)
@@ -169,6 +185,21 @@ static void set_text(const struct key *key, struct sw_bytes value, void *field)
 		complain(key, SW_BYTES("(not shown)"), "a text short enough");
 }
 
+/* `entry` without the common beginning. What has no room is left out whole, said once. */
+static void add_to_family(const struct key *key, struct sw_bytes entry, void *field)
+{
+	size_t room = SW_MIN(key->most, FAMILY_BYTES) - families_used;
+
+	if (entry.len < room) {
+		memcpy(families + families_used, entry.at, entry.len);
+		families_used += entry.len + 1;
+		*(const char **)field = families;
+	} else if (!seen[key - keys]) {
+		seen[key - keys] = true;
+		complain(key, SW_BYTES("(not shown)"), "short enough, all together");
+	}
+}
+
 static void set(const struct key *key, struct sw_bytes value, struct sw_config *config)
 {
 	void *field = (char *)config + key->offset;
@@ -188,13 +219,34 @@ static void set(const struct key *key, struct sw_bytes value, struct sw_config *
 	case KEY_text:
 		set_text(key, value, field);
 		break;
+	case KEY_family:
+		break;
 	}
+}
+
+/* Of a family: what its name says before the star. */
+static struct sw_bytes beginning(const struct key *key)
+{
+	return sw_bytes(key->env, key->env_len - 1);
+}
+
+/* Lengths first: most names differ there, and this is what the start of each program waits for. */
+static bool is_name(struct sw_bytes name, const char *text, size_t len)
+{
+	return name.len == len && memcmp(name.at, text, len) == 0;
+}
+
+static bool is_called(const struct key *key, struct sw_bytes name)
+{
+	if (SW_UNLIKELY(key->type == KEY_family))
+		return name.len >= key->env_len && sw_bytes_starts(name, beginning(key));
+	return is_name(name, key->env, key->env_len);
 }
 
 static const struct key *find(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(keys); i++) {
-		if (sw_bytes_equal(name, sw_bytes_text(keys[i].env)))
+		if (is_called(&keys[i], name))
 			return &keys[i];
 	}
 	return NULL;
@@ -203,7 +255,7 @@ static const struct key *find(struct sw_bytes name)
 static const struct key *find_alias(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(aliases); i++) {
-		if (sw_bytes_equal(name, sw_bytes_text(aliases[i].alias)))
+		if (is_name(name, aliases[i].alias, aliases[i].alias_len))
 			return find(sw_bytes_text(aliases[i].env));
 	}
 	return NULL;
@@ -216,37 +268,107 @@ static bool perhaps_ours(const char *line)
 	       (strncmp(line, "SW_", 3) == 0 || strncmp(line, "SSL_CERT_", 9) == 0);
 }
 
+/* NAME=VALUE whose name begins as those of keys do. */
+static bool cut_entry(const char *entry, struct sw_bytes *ret_name, struct sw_bytes *ret_value)
+{
+	struct sw_bytes line;
+	size_t eq;
+
+	if (!perhaps_ours(entry))
+		return false;
+	line = sw_bytes_text(entry);
+	eq = sw_bytes_find(line, '=');
+	if (eq == line.len)
+		return false;
+	*ret_name = sw_bytes_slice(line, 0, eq);
+	*ret_value = sw_bytes_from(line, eq + 1);
+	return true;
+}
+
 /* The first of two entries counts, as with getenv, be it good or bad. */
 static void read_pass(char *const *environment, struct sw_config *config,
 		      const struct key *(*look)(struct sw_bytes name))
 {
 	for (; *environment; environment++) {
-		struct sw_bytes line;
+		struct sw_bytes name, value;
 		const struct key *key;
-		size_t eq;
 
-		if (!perhaps_ours(*environment))
+		if (!cut_entry(*environment, &name, &value))
 			continue;
-		line = sw_bytes_text(*environment);
-		eq = sw_bytes_find(line, '=');
-		key = look(sw_bytes_slice(line, 0, eq));
-		if (!key || eq == line.len || seen[key - keys])
+		key = look(name);
+		if (!key)
+			continue;
+		if (key->type == KEY_family)
+			add_to_family(
+				key, sw_bytes_from(sw_bytes_text(*environment), beginning(key).len),
+				(char *)config + key->offset);
+		if (key->type == KEY_family || seen[key - keys])
 			continue;
 		seen[key - keys] = true;
-		set(key, sw_bytes_from(line, eq + 1), config);
+		set(key, value, config);
 	}
+}
+
+static bool is_noted(struct sw_bytes name)
+{
+	for (unsigned i = 0; i < unknown_kept; i++) {
+		if (sw_bytes_equal(name, sw_bytes_text(unknown[i])))
+			return true;
+	}
+	return false;
+}
+
+/* After the first one that is not kept, none is. */
+static void note_unknown(struct sw_bytes name)
+{
+	const char *copy = NULL;
+
+	name = sw_bytes_slice(name, 0, SW_CONFIG_UNKNOWN_CUT);
+	if (is_noted(name))
+		return;
+	if (unknown_kept == unknown_count && unknown_kept < SW_CONFIG_UNKNOWN_MAX)
+		copy = keep(name);
+	if (copy)
+		unknown[unknown_kept++] = copy;
+	unknown_count++;
+}
+
+/* Last, so that no text lacks the room. Who else they may belong to is looked up by our thread. */
+static void note_all_unknown(char *const *environment)
+{
+	for (; *environment; environment++) {
+		struct sw_bytes name, value;
+
+		if (strncmp(*environment, "SW_", 3) == 0 && /* others have a life of their own */
+		    cut_entry(*environment, &name, &value) && !find(name) && !find_alias(name))
+			note_unknown(name);
+	}
+}
+
+const char *sw_config_unknown(unsigned i)
+{
+	return i < unknown_kept ? unknown[i] : NULL;
+}
+
+unsigned sw_config_unknown_count(void)
+{
+	return unknown_count;
 }
 
 void sw_config_read(char *const *environment, struct sw_config *ret_config)
 {
 	store_used = 0;
+	families_used = 0;
+	memset(families, 0, sizeof(families));
 	complaint_count = 0;
+	unknown_kept = unknown_count = 0;
 	memset(seen, 0, sizeof(seen));
 	*ret_config = defaults;
 	if (!environment)
 		return;
 	read_pass(environment, ret_config, find);
 	read_pass(environment, ret_config, find_alias); /* of keys that are not set themselves */
+	note_all_unknown(environment);
 	if (strcmp(ret_config->cli_debug, "True") == 0)
 		ret_config->log_level = SW_LEVEL_DEBUG;
 }

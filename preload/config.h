@@ -28,11 +28,21 @@ enum sw_protocol {
 	SW_PROTOCOL_FILE,
 };
 
+/* And then the rows of reporter/loops.def. */
+enum sw_loop_choice {
+	SW_LOOP_AUTO,
+	SW_LOOP_EPOLL,
+	SW_LOOP_IO_URING,
+};
+
 /* Types of a row. text is NUL terminated, never NULL. */
 #define SW_KEY_FIELD_flag(field) bool field;
 #define SW_KEY_FIELD_number(field) uint64_t field;
 #define SW_KEY_FIELD_text(field) const char *field;
 #define SW_KEY_FIELD_choice(field) int field;
+/* The entries NAME=VALUE one after the other, each NUL terminated, an empty one last; NAME is what
+ * follows the common beginning. In the order of the environment, also what is there twice. */
+#define SW_KEY_FIELD_family(field) const char *field;
 
 struct sw_config {
 #define SW_ALIAS(alias, env)
@@ -60,3 +70,15 @@ void sw_config_read(char *const *environment, struct sw_config *ret_config);
 
 /* The i-th complaint of the last read, or NULL after the last one. */
 const struct sw_config_complaint *sw_config_complaint(unsigned i);
+
+/* Names kept for sw_config_unknown, and what is kept of each. */
+#define SW_CONFIG_UNKNOWN_MAX 32
+#define SW_CONFIG_UNKNOWN_CUT 80
+
+/*
+ * The i-th name of the last read's environment that begins with SW_ and is that of no key, or NULL
+ * after the last one that was kept. Whose it may be else, reporter/unknown.h knows.
+ */
+const char *sw_config_unknown(unsigned i);
+/* How many there were; one that was not kept counts each time that it comes. */
+unsigned sw_config_unknown_count(void);

@@ -5,6 +5,7 @@
 #include <netdb.h>
 
 #include "preload/real.h"
+#include "preload/sys.h"
 
 static struct sw_bytes trim(struct sw_bytes text)
 {
@@ -109,12 +110,41 @@ void sw_address_authority(const char *list, unsigned n, char ret_authority[SW_AU
 		ret_authority[0] = '\0';
 }
 
+/* How many of the first have the family of the very first. */
+static unsigned alike(const struct sw_address *address, unsigned count)
+{
+	unsigned n = 1;
+
+	while (n < count && address[n].at.ss_family == address[0].at.ss_family)
+		n++;
+	return n;
+}
+
+void sw_address_shuffle(struct sw_address *address, unsigned count, uint32_t dice)
+{
+	while (count) {
+		unsigned some = alike(address, count);
+
+		for (unsigned left = some; left > 1; left--) {
+			struct sw_address *last = &address[left - 1], *other, kept = *last;
+
+			dice = dice * 1664525u + 1013904223u;  /* Numerical Recipes' generator */
+			other = &address[(dice >> 16) % left]; /* its low bits are no good */
+			*last = *other;
+			*other = kept;
+		}
+		address += some;
+		count -= some;
+	}
+}
+
 int sw_address_resolve(const char *list, unsigned n, struct sw_address *address, unsigned *count)
 {
 	char authority[SW_AUTHORITY_MAX], host[SW_AUTHORITY_MAX], port[8];
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
 				 .ai_flags = AI_NUMERICSERV | AI_NUMERICHOST};
 	struct addrinfo *found = NULL;
+	unsigned before = *count;
 	int error;
 
 	if (sw_address_nth(list, n, authority, host, port) <= 0)
@@ -137,5 +167,7 @@ int sw_address_resolve(const char *list, unsigned n, struct sw_address *address,
 		*count += 1;
 	}
 	freeaddrinfo(found);
+	sw_address_shuffle(&address[before], *count - before,
+			   (uint32_t)sw_clock_ns(CLOCK_MONOTONIC));
 	return 0;
 }

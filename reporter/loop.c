@@ -1,30 +1,56 @@
 /* Choosing a loop, sleeping and being woken; see loop.h. */
 #include "reporter/loop.h"
 
-#include "preload/bytes.h"
+#include "preload/config.h"
 #include "preload/sys.h"
+#include "reporter/say.h"
 
 #define SW_LOOP(name, doc) extern const struct sw_loop_backend sw_loop_##name;
 #include "reporter/loops.def"
 #undef SW_LOOP
 
+/* In the order of enum sw_loop_choice, which begins with SW_LOOP_AUTO. */
 static const struct sw_loop_backend *const backends[] = {
 #define SW_LOOP(name, doc) &sw_loop_##name,
 #include "reporter/loops.def"
 #undef SW_LOOP
 };
 
+/* Once, also for all children. */
+static void say_refused(const char *name, long error)
+{
+	static bool said;
+
+	if (!said)
+		sw_say(SW_LEVEL_WARNING, "SW_AGENT_LOOP=%s cannot be had (%s); %s is used", name,
+		       sw_say_error(error), backends[0]->name);
+	said = true;
+}
+
+static int try_open(struct sw_loop *loop, const struct sw_loop_backend *backend)
+{
+	int error = backend->open(loop);
+
+	loop->backend = backend;
+	if (!error && sw_config.loop != SW_LOOP_AUTO)
+		sw_say(SW_LEVEL_DEBUG, "the loop is %s", backend->name);
+	return error;
+}
+
+/*
+ * `auto` is the first and never asks for another one. They cost the same (docs/performance.md); but
+ * many sandboxes refuse io_uring, one that kills for it gives no warning, and a ring counts against
+ * the memory that the program's user may lock.
+ */
 int sw_loop_open(struct sw_loop *loop)
 {
-	int error = -ENOSYS;
+	int wanted = sw_config.loop == SW_LOOP_AUTO ? 0 : sw_config.loop - 1;
+	int error = try_open(loop, backends[wanted]);
 
-	for (size_t i = 0; i < SW_COUNT_OF(backends); i++) {
-		loop->backend = backends[i];
-		error = loop->backend->open(loop);
-		if (error == 0)
-			return 0;
-	}
-	return error;
+	if (!error || wanted == 0)
+		return error;
+	say_refused(backends[wanted]->name, error);
+	return try_open(loop, backends[0]);
 }
 
 void sw_loop_close(struct sw_loop *loop)

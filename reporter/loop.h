@@ -7,8 +7,8 @@
  * sockets when something is due, and wait on them, for a moment at a time, only while an event
  * there matters now.
  *
- * Two whole-file backends are meant to stand behind the first (epoll now); they are probed in the
- * order of loops.def. Everything runs on our thread, but for sw_loop_wake.
+ * Two whole-file backends stand behind the first (loops.def; SW_AGENT_LOOP). Everything runs on our
+ * thread, but for sw_loop_wake.
  */
 #pragma once
 
@@ -17,24 +17,37 @@
 
 struct sw_loop;
 
-/* A descriptor that the loop looks at. Memory is the caller's until it is unwatched. */
+/*
+ * A descriptor that the loop looks at; one watch for each. Memory is the caller's from the moment
+ * it is unwatched: nothing that has happened by then reaches it, not even in the same wait. A
+ * descriptor is unwatched before it is closed, or its connection would live on in the loop.
+ */
 struct sw_watch {
-	int fd;
-	/* Called from wait, on our thread, with EPOLLIN, EPOLLOUT, EPOLLERR, EPOLLHUP. */
+	int fd; /* the same for as long as it is watched */
+	/*
+	 * Called from wait, on our thread, with those of EPOLLIN and EPOLLOUT that were asked for,
+	 * EPOLLERR, EPOLLHUP; again by each wait for as long as one of them holds (by level, not by
+	 * edge). What is told may just be over, and what else holds is told by the next wait: read
+	 * and write until EAGAIN. EPOLLERR may mean that it is no descriptor. May watch, unwatch
+	 * and close anything.
+	 */
 	void (*ready)(struct sw_watch *watch, uint32_t events);
 };
 
 struct sw_loop_backend {
 	const char *name;
-	/* 0, or -errno: this kernel or sandbox has it not, try the next. */
+	/* 0, or -errno: this kernel or sandbox has it not. */
 	int (*open)(struct sw_loop *loop);
-	/* events 0: stop watching. 0 or -errno. */
+	/* Watches, watches for other events, or with events 0 no more. 0 or -errno: as before;
+	 * -ENOENT: it was not watched. */
 	int (*watch)(struct sw_loop *loop, struct sw_watch *watch, uint32_t events);
-	/* Waits until something is ready or timeout_ns has passed (0: only looks), then calls what
-	 * is ready. 0 or -errno; an interruption is 0. */
+	/* Waits until something is ready or timeout_ns has passed (0: only looks; negative: has no
+	 * end), then calls what is ready, some of it if it is much. 0 or -errno; an interruption is
+	 * 0, so it may return early and never says why. */
 	int (*wait)(struct sw_loop *loop, int64_t timeout_ns);
-	/* Closes what open made. In the child of a fork nothing may reach the parent's object:
-	 * descriptors are closed, never used. */
+	/* Closes what open made, whatever is still watched. Not in the child of a fork, where
+	 * nothing may reach the parent's object: there `fd` is closed if it is to be seen at all,
+	 * and the next open begins afresh, whatever state it finds (reporter.c). */
 	void (*close)(struct sw_loop *loop);
 };
 
@@ -44,7 +57,7 @@ struct sw_loop {
 	_Atomic uint32_t woken; /* a futex */
 };
 
-/* Opens the first backend that works. 0 or -errno. */
+/* Opens the backend that SW_AGENT_LOOP names, or else the first of loops.def. 0 or -errno. */
 int sw_loop_open(struct sw_loop *loop);
 void sw_loop_close(struct sw_loop *loop);
 /* Sleeps until woken or timeout_ns has passed. One that was woken since the last sleep returns. */

@@ -7,12 +7,28 @@
 
 #define EVENTS 16
 
+/* What one wait has found; what is told to one watch may concern another one. */
+static struct {
+	struct epoll_event event[EVENTS];
+	long count;
+} found;
+
+/* It is unwatched, or watched for something else: what was found for it is nobody's. */
+static void forget(const struct sw_watch *watch)
+{
+	for (long i = 0; i < found.count; i++) {
+		if (found.event[i].data.ptr == watch)
+			found.event[i].data.ptr = NULL;
+	}
+}
+
 static int epoll_open(struct sw_loop *loop)
 {
 	long fd = sw_sys(epoll_create1, EPOLL_CLOEXEC);
 
 	if (fd < 0)
 		return (int)fd;
+	found.count = 0; /* perhaps a parent's */
 	loop->fd = sw_fd_adopt((int)fd);
 	return loop->fd < 0 ? loop->fd : 0;
 }
@@ -22,6 +38,7 @@ static int epoll_watch(struct sw_loop *loop, struct sw_watch *watch, uint32_t ev
 	struct epoll_event event = {.events = events, .data.ptr = watch};
 	long error;
 
+	forget(watch);
 	if (!events)
 		return (int)sw_sys(epoll_ctl, loop->fd, EPOLL_CTL_DEL, watch->fd, &event);
 	error = sw_sys(epoll_ctl, loop->fd, EPOLL_CTL_ADD, watch->fd, &event);
@@ -42,17 +59,19 @@ static int milliseconds(int64_t timeout_ns)
 
 static int epoll_sleep(struct sw_loop *loop, int64_t timeout_ns)
 {
-	struct epoll_event event[EVENTS];
-	long count =
-		sw_sys(epoll_pwait, loop->fd, event, EVENTS, milliseconds(timeout_ns), NULL, 8);
+	long count = sw_sys(epoll_pwait, loop->fd, found.event, EVENTS, milliseconds(timeout_ns),
+			    NULL, 8);
 
 	if (count < 0)
 		return count == -EINTR ? 0 : (int)count;
+	found.count = count;
 	for (long i = 0; i < count; i++) {
-		struct sw_watch *watch = event[i].data.ptr;
+		struct sw_watch *watch = found.event[i].data.ptr;
 
-		watch->ready(watch, event[i].events);
+		if (watch)
+			watch->ready(watch, found.event[i].events);
 	}
+	found.count = 0;
 	return 0;
 }
 
@@ -60,6 +79,7 @@ static void epoll_shut(struct sw_loop *loop)
 {
 	sw_fd_close_ours(loop->fd);
 	loop->fd = -1;
+	found.count = 0;
 }
 
 const struct sw_loop_backend sw_loop_epoll = {

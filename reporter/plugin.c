@@ -6,6 +6,7 @@
 
 #include "preload/config.h"
 #include "preload/fds.h"
+#include "preload/guard.h"
 #include "preload/sys.h"
 #include "reporter/say.h"
 
@@ -15,10 +16,13 @@ static const struct sw_host host = {
 	.say = sw_say,
 	.say_error = sw_say_error,
 	.sent = sw_reporter_sent,
+	.sent_partly = sw_reporter_sent_partly,
 	.delicate = sw_reporter_delicate,
 	.fd_adopt = sw_fd_adopt,
 	.fd_close = sw_fd_close_ours,
 	.fd_private = sw_fd_private,
+	.thread_ours = sw_guest_mark_ours,
+	.thread_room = sw_reporter_thread_room,
 	.python = sw_management_python,
 };
 

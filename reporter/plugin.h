@@ -14,13 +14,16 @@
  */
 #pragma once
 
+#include <pthread.h>
+
 #include "preload/config.h"
 #include "reporter/loop.h"
 #include "reporter/reporter.h"
 #include "reporter/tls.h"
 #include "reporter/transport.h"
 
-/* What the library lends to a plug-in. Constant; all functions on our thread only. */
+/* What the library lends to a plug-in. Constant; all functions on our thread only, but for
+ * those of threads. */
 struct sw_host {
 	const struct sw_config *config;
 	const struct sw_kind *kinds;
@@ -28,12 +31,18 @@ struct sw_host {
 							  ...);
 	const char *(*say_error)(long error);
 	void (*sent)(struct sw_agent *agent, struct sw_batch *batch, enum sw_sent outcome);
+	void (*sent_partly)(struct sw_agent *agent, struct sw_batch *batch, unsigned sent,
+			    unsigned lost);
 	/* Around what takes a lock that a forked child would miss (reporter.h). */
 	void (*delicate)(bool delicate);
 	/* Every descriptor that a plug-in opens goes through these (preload/fds.h). */
 	int (*fd_adopt)(int fd);
 	void (*fd_close)(int fd);
 	bool (*fd_private)(void);
+	/* On a thread that a library has made, before anything else: it is one of ours. */
+	void (*thread_ours)(void);
+	/* Bytes that libc puts on the stack of a thread beside what the thread itself needs. */
+	size_t (*thread_room)(const pthread_attr_t *attr);
 	/* Version of the CPython in this process, 312 for 3.12; 0: none. */
 	unsigned (*python)(void);
 };

@@ -58,6 +58,13 @@ void sw_queue_landed(struct sw_queue *queue, const struct sw_batch *batch)
 	queue->flying[batch->kind] -= batch->count;
 }
 
+void sw_queue_shed(struct sw_queue *queue, struct sw_batch *batch, unsigned count)
+{
+	queue->messages[batch->kind] -= count;
+	queue->flying[batch->kind] -= count;
+	batch->count -= count;
+}
+
 static unsigned full_at(const struct sw_queue *queue, enum sw_batch_kind kind)
 {
 	unsigned messages = sw_kinds[kind].messages;

@@ -56,6 +56,9 @@ struct sw_batch *sw_queue_fill(struct sw_queue *queue, enum sw_batch_kind kind);
 void sw_queue_left(struct sw_queue *queue, const struct sw_batch *batch);
 void sw_queue_landed(struct sw_queue *queue, const struct sw_batch *batch);
 
+/* So many messages have left a batch that is underway. */
+void sw_queue_shed(struct sw_queue *queue, struct sw_batch *batch, unsigned count);
+
 /* One message was appended to it. A full batch stops being filled and waits. While the queue is
  * crowded, batches of many messages grow further: the transport has no room for more of them. */
 void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch);

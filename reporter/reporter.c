@@ -24,6 +24,8 @@
 #define DOUBTS_MAX 16
 #define FORK_BUDGET_NS 5000000ull
 #define ALONE_BUDGET_NS 60000000000ull
+/* For a transport's library to come to a place where a child can use it. */
+#define LIBRARY_NS 2000000ull
 /* CPython only warns when it finds a second thread. */
 #define COUNTED_BUDGET_NS 500000000ull
 /* Longer than a fork takes, whatever the size of the process. */
@@ -38,9 +40,8 @@ static void at_exit(void)
 	sw_modules_flush(SW_LEAVING_EXIT);
 }
 
-/* libc puts the thread-local variables of the program and its libraries on the stack as well: the
- * loader's own figure, where it has one. */
-static size_t least_stack(const pthread_attr_t *attr)
+/* The loader's own figure, where it has one. */
+size_t sw_reporter_thread_room(const pthread_attr_t *attr)
 {
 	size_t (*minstack)(const pthread_attr_t *) =
 		(size_t(*)(const pthread_attr_t *))dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
@@ -57,7 +58,7 @@ static bool create_thread(void)
 	if (!sw_real.pthread_create)
 		sw_real_resolve();
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES + least_stack(&attr));
+	pthread_attr_setstacksize(&attr, STACK_BYTES + sw_reporter_thread_room(&attr));
 	error = sw_real.pthread_create(&sw_shared.thread, &attr, sw_thread_main, NULL);
 	pthread_attr_destroy(&attr);
 	return error == 0;
@@ -305,7 +306,7 @@ static void reporter_flush(enum sw_leaving why, uint64_t budget_ns)
 /* This thread and ours, no other. Unknown (no /proc): yes. */
 static bool lonely(void)
 {
-	return sw_thread_tasks() <= 2;
+	return sw_thread_tasks() <= 1 + sw_thread_ours();
 }
 
 /*
@@ -345,7 +346,9 @@ static void wait_delicate(uint64_t end)
  * is worth an error. */
 static uint64_t leave_budget(enum sw_forking how)
 {
-	bool looks_up = atomic_load(&sw_shared.delicate) & 1;
+	const struct sw_transport *transport = sw_agent.transport;
+	bool looks_up = (atomic_load(&sw_shared.delicate) & 1) ||
+			(transport && transport->looks_up && transport->looks_up());
 
 	if (how == SW_FORKING_ALONE)
 		return ALONE_BUDGET_NS;
@@ -362,6 +365,8 @@ static void reporter_fork_prepare(enum sw_forking how)
 	if (!may_stay(how))
 		make_leave(begin + budget);
 	wait_delicate(begin + FORK_BUDGET_NS);
+	if (sw_agent.transport && sw_agent.transport->fork_prepare)
+		sw_agent.transport->fork_prepare(sw_clock_ns(CLOCK_MONOTONIC) + LIBRARY_NS);
 }
 
 /*
@@ -371,6 +376,8 @@ static void reporter_fork_prepare(enum sw_forking how)
 static void reporter_fork_parent(void)
 {
 	atomic_store(&sw_shared.fork_end_ns, 0);
+	if (sw_agent.transport && sw_agent.transport->fork_parent)
+		sw_agent.transport->fork_parent();
 	join_gone();
 	if (!atomic_load(&sw_shared.leave))
 		return;

@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <pthread.h>
 #include <stdatomic.h>
 
 #include "reporter/assemble.h"
@@ -50,6 +51,9 @@ bool sw_reporter_make(struct sw_agent *agent);
  * the resolver's (getaddrinfo), gettext's (strerror).
  */
 void sw_reporter_delicate(bool delicate);
+
+/* What libc puts on a thread's stack: thread-local variables of the program and its libraries. */
+size_t sw_reporter_thread_room(const pthread_attr_t *attr);
 
 /* Version of the CPython in this process, 312 for 3.12; 0: none. */
 unsigned sw_management_python(void);

@@ -23,6 +23,7 @@
 #include "preload/sys.h"
 #include "reporter/plugin.h"
 #include "reporter/say.h"
+#include "reporter/unknown.h"
 
 #define ALONE_NS 1000000000ull
 #define LEAVE_NS 2000000ull
@@ -172,6 +173,7 @@ static void complain(void)
 	for (unsigned i = 0; (c = sw_config_complaint(i)); i++)
 		sw_say(SW_LEVEL_WARNING, "%s=%s is not %s; it is ignored", c->env, c->value,
 		       c->want);
+	sw_unknown_say();
 	sw_shared.complained = true;
 }
 
@@ -290,6 +292,13 @@ long sw_thread_tasks(void)
 	return error ? error : (long)tasks.st_nlink - 2; /* "." and ".." */
 }
 
+long sw_thread_ours(void)
+{
+	const struct sw_transport *transport = sw_agent.transport;
+
+	return transport && transport->threads ? 1 + (long)transport->threads() : 1;
+}
+
 /*
  * The main thread has ended by pthread_exit, and libc ends the process with its last thread. That
  * must be one of the program's: when only we are left beside the dead main thread, we go.
@@ -298,7 +307,7 @@ static bool alone(void)
 {
 	long tasks = atomic_load(&sw_process_main_left) ? sw_thread_tasks() : -1;
 
-	return tasks >= 0 && tasks <= 2; /* main's remains, ours */
+	return tasks >= 0 && tasks <= 1 + sw_thread_ours(); /* main's remains, ours */
 }
 
 /* A last turn, and time for the answers. */

@@ -54,6 +54,9 @@ void *sw_thread_main(void *none);
 /* Threads of this process, ended ones that are not reaped included; -errno: unknown (no /proc). */
 long sw_thread_tasks(void);
 
+/* Of these, ours: our thread and those that a library has made for it. */
+long sw_thread_ours(void);
+
 /* Is this process at its end for such a reason? (enum sw_leaving) */
 bool sw_thread_is_end(uint32_t why);
 

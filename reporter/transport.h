@@ -44,7 +44,25 @@ struct sw_transport {
 	/* This is the child of a fork: close descriptors without telling the other side. Batches
 	 * are the parent's, and memory may be in mid-change: nothing else may be looked at. */
 	void (*forked)(void);
+	/* Around a fork that our thread is not asked to leave for, or has not left for in time, on
+	 * the thread that forks: its library is to stand where a child can use it. Waits until
+	 * end_ns (CLOCK_MONOTONIC) at most; neither allocates nor locks. May be NULL. */
+	void (*fork_prepare)(uint64_t end_ns);
+	void (*fork_parent)(void);
+	/* Threads that its library has made, for who counts those of the process. Any thread. May
+	 * be NULL: none. */
+	unsigned (*threads)(void);
+	/* Is one of these in the resolver, which may keep it, and a pause, for half a minute? Any
+	 * thread. May be NULL: no. */
+	bool (*looks_up)(void);
 };
+
+/*
+ * Of a batch that is underway so many messages were delivered and so many are lost; the transport
+ * has taken them out of it and goes on with the rest, if there is any.
+ */
+void sw_reporter_sent_partly(struct sw_agent *agent, struct sw_batch *batch, unsigned sent,
+			     unsigned lost);
 
 /* A batch that was underway came to its end: SW_SENT, SW_SENT_LATER or SW_SENT_NEVER. */
 void sw_reporter_sent(struct sw_agent *agent, struct sw_batch *batch, enum sw_sent outcome);

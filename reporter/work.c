@@ -11,10 +11,15 @@
 
 /* ---- records to messages ---- */
 
-static void count_if_segment(const struct sw_batch *batch, enum sw_counter counter)
+static void count_some(const struct sw_batch *batch, enum sw_counter counter, unsigned count)
 {
 	if (batch->kind == SW_BATCH_SEGMENT)
-		sw_count_many(counter, batch->count);
+		sw_count_many(counter, count);
+}
+
+static void count_if_segment(const struct sw_batch *batch, enum sw_counter counter)
+{
+	count_some(batch, counter, batch->count);
 }
 
 /* False: no memory, and nothing has changed. */
@@ -97,6 +102,14 @@ void sw_reporter_sent(struct sw_agent *a, struct sw_batch *batch, enum sw_sent o
 {
 	sw_queue_landed(&a->queue, batch);
 	settle(a, batch, outcome);
+}
+
+void sw_reporter_sent_partly(struct sw_agent *a, struct sw_batch *batch, unsigned sent,
+			     unsigned lost)
+{
+	count_some(batch, SW_COUNTER_SEGMENT_SENT, sent);
+	count_some(batch, SW_COUNTER_SEGMENT_LOST, lost);
+	sw_queue_shed(&a->queue, batch, sent + lost);
 }
 
 /* False: nothing more is taken for now. */

@@ -213,9 +213,15 @@ static void note_field(struct sw_http1_field *field, struct sw_bytes value, size
 	field->count++;
 }
 
+/* `at` is a token and `name` is of small letters, digits and '-'. Setting the bit that tells small
+ * letters from capitals maps no other character of a token to one of these. */
 static bool is_name(const uint8_t *at, const char *name, size_t len)
 {
-	return sw_bytes_equal_nocase(sw_bytes(at, len), sw_bytes(name, len));
+	uint8_t differs = 0;
+
+	for (size_t i = 0; i < len; i++)
+		differs |= (uint8_t)((at[i] | 0x20) ^ (uint8_t)name[i]);
+	return differs == 0;
 }
 
 /* One field line; `from` and `to` are where it lies in the head, its line end included. Five names

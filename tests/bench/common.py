@@ -151,6 +151,11 @@ def grpc_env(lib, port):
                           "SW_AGENT_COLLECTOR_BACKEND_SERVICES": f"127.0.0.1:{port}"}
 
 
+def kafka_env(lib, port):
+    return plain_env() | {"LD_PRELOAD": str(lib), "SW_AGENT_NAME": "bench", "SW_AGENT_PROTOCOL": "kafka",
+                          "SW_KAFKA_BOOTSTRAP_SERVERS": f"127.0.0.1:{port}"}
+
+
 def count_segments(file):
     """(segments, of them in error) in what the agent wrote. Each line must be whole."""
     segments = errors = 0

@@ -2,11 +2,11 @@
 
 tests/bench/reporter.c puts segments of 3 spans and 8 tags (585 bytes) into the ring at a steady rate,
 on core 0; the sink counts them on core 1. At the first rate a batch of about 100 forms on every tick
-of the reporter, at the second, that of /hello under full load, longer ones.
+of the reporter, at the second, that of /hello under full load, longer ones. With --loop both each
+round has a neighbour over io_uring, by turns before and after it.
 """
 
 import re
-import shutil
 import statistics
 import subprocess
 import time
@@ -20,9 +20,11 @@ RATES = {"batches of 100": 1100, "full load": 10000}
 SECONDS = {"batches of 100": 8, "full load": 4}
 NAMES = {"SW_AGENT_NAME": "bench-reporter", "SW_AGENT_INSTANCE_NAME": "0123456789abcdef" * 2}
 IDLE_S = 60
+PLUGINS = {"kafka": "libswagent-kafka.so", "grpc+tls": "libswagent-tls.so"}
+# CPU us a segment; threads and KB beside the program's.
+LIMITS = {"grpc": (1.5, 1, 4096), "grpc+tls": (2.5, 1, 4096), "file": (1.5, 1, 4096), "kafka": (5, 5, 8192)}
 COUNTED = (330, 3300)  # segments under callgrind
 WARM = {"grpc+tls": 110}  # segments before the count: the library is loaded, the handshake is made
-CPU_US = {"grpc": 1.5, "grpc+tls": 2.5, "file": 1.5}  # the bar of each protocol
 
 
 class Program:
@@ -58,9 +60,9 @@ class Program:
         ended(self.process)
 
 
-def one_round(program, place, name, seconds):
+def one_round(program, place, name, seconds, loop):
     count, rate = RATES[name] * seconds, RATES[name]
-    run = Program(program, place.env)
+    run = Program(program, place.env | {"SW_AGENT_LOOP": loop})
     warm, start_ns = WARM.get(place.protocol, 0), 0
     if warm:
         _, start_ns = run.ask(f"put {warm} {RATES['batches of 100']}")
@@ -101,27 +103,35 @@ def counted(program, place, folder):
     return [(b - a) / (COUNTED[1] - COUNTED[0]) for a, b in zip(few, many)]
 
 
-def with_plugins(folder, protocol):
-    """The program, and what it loads, which it looks for beside itself."""
-    program = ninja("tests/reporter_bench")
-    if protocol == "grpc+tls":
-        program = shutil.copy(program, Path(folder) / "reporter_bench")
-        shutil.copy(ninja("libswagent-tls.so"), folder)
-    return program
+def turn(program, place, options, results, backwards):
+    """One round at each rate over each loop; who comes second has a small disadvantage."""
+    loops = [("rounds", "epoll"), ("io_uring", "io_uring")] if options.loop == "both" else [("rounds", options.loop)]
+    for name in RATES:
+        seconds = 2 if options.quick else SECONDS[name]
+        for key, loop in reversed(loops) if backwards else loops:
+            results.setdefault(key, {}).setdefault(name, []).append(
+                one_round(program, place, name, seconds, loop))
+
+
+def beside(program, protocol):
+    """The plug-in of a protocol is looked for beside what contains the agent."""
+    if protocol in PLUGINS:
+        link = Path(program).parent / PLUGINS[protocol]
+        link.unlink(missing_ok=True)
+        link.symlink_to(ninja(PLUGINS[protocol]))
 
 
 def measure(lib, options):
-    rounds = 2 if options.quick else max(3, options.rounds // 3)
-    results = {"protocol": options.protocol, "rounds": {name: [] for name in RATES}}
+    program, rounds = ninja("tests/reporter_bench"), 2 if options.quick else max(3, options.rounds // 3)
+    results = {"protocol": options.protocol, "loop": options.loop}
+    beside(program, options.protocol)
     with scratch() as folder:
-        program = with_plugins(folder, options.protocol)
         place = Place(folder, lib, options.protocol)
         place.env |= NAMES
         del place.env["LD_PRELOAD"]  # the program contains the agent
-        for _ in range(rounds):
-            for name in RATES:
-                seconds = 2 if options.quick else SECONDS[name]
-                results["rounds"][name].append(one_round(program, place, name, seconds))
+        for number in range(rounds):
+            turn(program, place, options, results, number % 2 == 1)
+        place.env["SW_AGENT_LOOP"] = "epoll" if options.loop == "both" else options.loop
         results["instructions"] = counted(program, place, folder)
         results["idle"] = idle(program, place, options.idle or (10 if options.quick else IDLE_S))
         place.close()
@@ -130,8 +140,8 @@ def measure(lib, options):
 
 def wrongs(results):
     found = []
-    for name, rounds in results["rounds"].items():
-        for r in rounds:
+    for name in RATES:
+        for r in results["rounds"][name] + results.get("io_uring", {}).get(name, []):
             if r["arrived"] != r["put"] or r["torn"] or r["ring_full"]:
                 found.append(f"reporter, {name}: {r['put']} segments put, {r['arrived']} arrived, "
                              f"{r['torn']} calls torn, {r['ring_full']} records without room")
@@ -148,6 +158,23 @@ def median(results, name, key):
     return statistics.median(values), interval(values)
 
 
+def against(results, name, key):
+    """Median of io_uring's share of epoll's, neighbouring rounds compared, with its interval."""
+    ratios = [b[key] / a[key] for a, b in zip(results["rounds"][name], results["io_uring"][name])]
+    return statistics.median(ratios), interval(ratios)
+
+
+def show_against(results):
+    rows = []
+    for title, key, _ in KEYS[:3]:
+        cells = [title]
+        for name in RATES:
+            value, (low, high) = against(results, name, key)
+            cells += [f"{value:.3f}", f"{low:.3f} .. {high:.3f}"]
+        rows.append(cells)
+    return table(["io_uring against epoll", *[word for name in RATES for word in (name, "95 %")]], rows)
+
+
 def show(results):
     rows = []
     for title, key, digits in KEYS:
@@ -158,27 +185,31 @@ def show(results):
         if key != "start_ms" or results["protocol"] in WARM:
             rows.append(cells)
     rounds = [r for some in results["rounds"].values() for r in some]
-    head = [f"reporter, {results['protocol']}, {len(rounds) // len(RATES)} rounds"]
+    head = [f"reporter, {results['protocol']}, loop {results['loop']}, {len(rounds) // len(RATES)} rounds"]
     for name, rate in RATES.items():
         head += [f"{name}, {rate:,}/s", "95 %"]
     put, ours = results["instructions"]
     return "\n".join([
         table(head, rows), f"instructions a segment: {put:,.0f} putting, {ours:,.0f} our thread",
         f"idle: {results['idle']['woken']} wake-ups in {results['idle']['seconds']} s",
-        f"arrived: {sum(r['arrived'] for r in rounds):,} of {sum(r['put'] for r in rounds):,} segments"])
+        f"arrived: {sum(r['arrived'] for r in rounds):,} of {sum(r['put'] for r in rounds):,} segments",
+        *([show_against(results)] if "io_uring" in results else [])])
 
 
 def bars(results):
     rounds = [r for some in results["rounds"].values() for r in some]
     name = next(iter(RATES))
 
+    cpu_us, threads, rss_kb = LIMITS[results["protocol"]]
+
     def bar(what, key, limit, of=name):
         value, value_95 = median(results, of, key)
         return what, value, "<=", limit, value_95
 
-    return [*[bar(f"CPU us a segment, ring to wire, {of}", "others_us", CPU_US[results["protocol"]], of)
-              for of in RATES],
-            bar("reporter: RSS KB more", "rss_kb", 4096), bar("reporter: threads more", "threads", 1),
+    loops = [(f"io_uring against epoll, our thread, {of}", against(results, of, "others_us")[0], "<=", 1.03,
+              against(results, of, "others_us")[1]) for of in RATES if "io_uring" in results]
+    return [*loops, *[bar(f"CPU us a segment, ring to wire, {of}", "others_us", cpu_us, of) for of in RATES],
+            bar("reporter: RSS KB more", "rss_kb", rss_kb), bar("reporter: threads more", "threads", threads),
             bar("sink, % of core 1", "sink_percent", 10, "full load"),
             ("idle wake-ups a minute", results["idle"]["per_minute"], "<=", 6, None),
             ("reporter: share delivered", sum(r["arrived"] for r in rounds) / sum(r["put"] for r in rounds),

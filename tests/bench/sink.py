@@ -3,33 +3,23 @@
 import mmap
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
-from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, output_of,
-                    start, wait_for_port)
+from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, kafka_env,
+                    output_of, start, wait_for_port)
 
 # As in struct counts of sink.c.
 FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
           "answered", "cut", "torn", "connections", "broken", "received", "reads")
 
 
-def certified(folder):
-    """A certificate for 127.0.0.1 that vouches for itself, and its key: two paths."""
-    chain, key = Path(folder) / "sink.pem", Path(folder) / "sink.key"
-    if not chain.exists():
-        output_of(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
-                   "-nodes", "-days", "1", "-subj", "/CN=sink", "-addext", "subjectAltName=IP:127.0.0.1",
-                   "-out", chain, "-keyout", key])
-    return chain, key
-
-
 class Sink:
     """Listens when made, or when started later. Its counts survive its end."""
 
-    def __init__(self, folder, delay_ms=0, port=None, begin=True, tls=()):
-        self.program = compiled("sink", folder, "-lnghttp2", "-lssl", "-lcrypto")
-        self.tls = tls  # paths of certificate and key
+    def __init__(self, folder, delay_ms=0, port=None, begin=True):
+        self.program = self.make_program(folder)
         self.port, self.delay_ms = port or free_port(), delay_ms
         self.file = Path(folder) / f"sink-{self.port}.counts"
         self.file.write_bytes(bytes(8 * len(FIELDS)))
@@ -40,10 +30,15 @@ class Sink:
             self.start()
 
     def start(self):
-        self.process = start([self.program, self.port, self.file, self.delay_ms, *self.tls], cpu=1,
-                             stdout=subprocess.DEVNULL)
+        self.process = start(self.command(), cpu=1, stdout=subprocess.DEVNULL)
         if not wait_for_port(self.process, self.port):
             raise Failed("the sink does not come up")
+
+    def make_program(self, folder):
+        return compiled("sink", folder, "-lnghttp2", "-lssl", "-lcrypto")
+
+    def command(self):
+        return [self.program, self.port, self.file, self.delay_ms]
 
     def counts(self):
         return dict(zip(FIELDS, self.numbers))
@@ -68,17 +63,47 @@ class Sink:
         return self.counts()
 
 
+def certified(folder):
+    """A certificate for 127.0.0.1 that vouches for itself, and its key: two paths."""
+    chain, key = Path(folder) / "sink.pem", Path(folder) / "sink.key"
+    if not chain.exists():
+        output_of(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                   "-nodes", "-days", "1", "-subj", "/CN=sink", "-addext", "subjectAltName=IP:127.0.0.1",
+                   "-out", chain, "-keyout", key])
+    return chain, key
+
+
+class TlsSink(Sink):
+    def make_program(self, folder):
+        self.identity = certified(folder)
+        return super().make_program(folder)
+
+    def command(self):
+        return [*super().command(), *self.identity]
+
+
+class KafkaSink(Sink):
+    def make_program(self, folder):
+        return Path(__file__).parent / "kafka_sink.py"
+
+    def command(self):
+        return [sys.executable, self.program, self.port, self.file]
+
+
+SINKS = {"grpc": (Sink, grpc_env), "grpc+tls": (TlsSink, grpc_env), "kafka": (KafkaSink, kafka_env)}
+
+
 class Place:
     """Where the agent's segments go: a sink, with TLS or without, or a file."""
 
     def __init__(self, folder, lib, protocol):
         self.protocol = protocol
-        tls = certified(folder) if protocol == "grpc+tls" else ()
-        self.sink = Sink(folder, tls=tls) if protocol != "file" else None
+        sink, env = SINKS.get(protocol, (None, None))
+        self.sink = sink(folder) if sink else None
         self.file = Path(folder) / "segments.jsonl"
-        self.env = grpc_env(lib, self.sink.port) if self.sink else agent_env(lib, self.file)
-        if tls:
-            self.env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = str(tls[0])
+        self.env = env(lib, self.sink.port) if sink else agent_env(lib, self.file)
+        if protocol == "grpc+tls":
+            self.env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = str(self.sink.identity[0])
 
     def counts(self):
         if self.sink:

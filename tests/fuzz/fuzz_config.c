@@ -9,7 +9,8 @@
  *
  * Watched: of each key the first entry counts, as with getenv, and its other names only without
  * one; its value or the default, and a complaint for each that is no good, up to a number; nothing
- * is borrowed. What is told to an image is what it then knows, and it sees no entry of ours.
+ * is borrowed. Names of no key are kept, up to a number, and nothing else is. What is told to an
+ * image is what it then knows, and it sees no entry of ours.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,7 +35,8 @@ static const char *const names[] = {
 #include "preload/config.def"
 #undef SW_KEY
 #undef SW_ALIAS
-	OURS, "LD_PRELOAD", "LD_PRELOAD=/x/libswagent.so:", "SW_AGENT", "SW_", "PATH",
+	OURS,  "LD_PRELOAD", "LD_PRELOAD=/x/libswagent.so:", "SW_AGENT",
+	"SW_", "PATH",	     "SW_KAFKA_REPORTER_CONFIG_a",   "SW_KAFKA_REPORTER_CONFIG_",
 };
 
 static const struct {
@@ -294,6 +296,90 @@ static void check_text(const char *env, const char *have, const char *otherwise,
 	     "a text is its value, or the default");
 }
 
+/* ---- names that are nobody's ---- */
+
+/* A family's name ends in a star. */
+static bool is_called(struct sw_bytes name, struct sw_bytes key)
+{
+	if (sw_bytes_ends(key, SW_BYTES("*")))
+		return name.len >= key.len &&
+		       sw_bytes_starts(name, sw_bytes_slice(key, 0, key.len - 1));
+	return sw_bytes_equal(name, key);
+}
+
+static bool is_key(struct sw_bytes name)
+{
+	for (size_t i = 0; i < SW_COUNT_OF(names); i++) {
+		if (strncmp(names[i], "SW_", 3) == 0 && strcmp(names[i], OURS) != 0 &&
+		    strcmp(names[i], "SW_AGENT") != 0 && strcmp(names[i], "SW_") != 0 &&
+		    is_called(name, sw_bytes_text(names[i])))
+			return true;
+	}
+	return false;
+}
+
+/* The name of an entry that is nobody's, as it is kept. */
+static bool nobodys(struct sw_bytes entry, struct sw_bytes *ret_name)
+{
+	size_t eq = sw_bytes_find(entry, '=');
+	struct sw_bytes name = sw_bytes_slice(entry, 0, eq);
+
+	if (eq == entry.len || !sw_bytes_starts(name, SW_BYTES("SW_")) || is_key(name))
+		return false;
+	*ret_name = sw_bytes_slice(name, 0, SW_CONFIG_UNKNOWN_CUT);
+	return true;
+}
+
+static void check_unknown(void)
+{
+	struct sw_bytes name;
+	unsigned count = 0;
+
+	for (size_t i = 0; i < given.once_count && count < SW_CONFIG_UNKNOWN_MAX; i++) {
+		bool before = false;
+
+		if (!nobodys(given.once[i], &name))
+			continue;
+		for (unsigned k = 0; k < count; k++)
+			before |= sw_bytes_equal(name, sw_bytes_text(sw_config_unknown(k)));
+		if (before)
+			continue;
+		if (!sw_config_unknown(count))
+			break; /* no room in the store */
+		must(sw_bytes_equal(name, sw_bytes_text(sw_config_unknown(count))),
+		     "an unknown name is kept, in its order");
+		count++;
+	}
+	must(!sw_config_unknown(count), "there are no other unknown names");
+	must(sw_config_unknown_count() >= count, "all are counted");
+}
+
+/* The entries that have room, in their order, and an empty one. */
+static void check_family(const char *env, const char *have, size_t most)
+{
+	size_t begin = strlen(env) - 1, left = most;
+	bool all = true;
+
+	for (size_t i = 0; i < given.count; i++) {
+		struct sw_bytes entry = given.entry[i];
+		size_t eq = sw_bytes_find(entry, '=');
+
+		if (eq == entry.len || eq <= begin || memcmp(entry.at, env, begin) != 0)
+			continue;
+		entry = sw_bytes_from(entry, begin);
+		if (entry.len >= left) {
+			all = false;
+			continue;
+		}
+		must(sw_bytes_equal(sw_bytes_text(have), entry), "a family has its entries");
+		have += entry.len + 1;
+		left -= entry.len + 1;
+	}
+	must(!*have, "a family has nothing else");
+	if (!all)
+		complained(env, SW_BYTES("(not shown)"));
+}
+
 static void check_config(const struct sw_config *config)
 {
 	unsigned count = 0;
@@ -304,6 +390,7 @@ static void check_config(const struct sw_config *config)
 	check_number(env, config->field, defaults.field, least, most)
 #define CHECK_choice(field, env, least, most) check_choice(env, config->field, defaults.field, most)
 #define CHECK_text(field, env, least, most) check_text(env, config->field, defaults.field, most)
+#define CHECK_family(field, env, least, most) check_family(env, config->field, most)
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc) CHECK_##type(field, env, least, most);
 #include "preload/config.def"
@@ -312,6 +399,7 @@ static void check_config(const struct sw_config *config)
 	while (sw_config_complaint(count))
 		count++;
 	must(count == SW_MIN(refused, COMPLAINTS), "there are no other complaints");
+	check_unknown();
 }
 
 /* ---- the lineage ---- */

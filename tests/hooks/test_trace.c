@@ -373,6 +373,7 @@ static void *ends_the_call(void *none)
 		sw_trace_end(mine, raced, SW_ENDING_WHOLE);
 		pthread_barrier_wait(&gate);
 	}
+	mine->kick = false; /* the reporter would take the records before we count them */
 	sw_guest_leave(mine);
 	return none;
 }

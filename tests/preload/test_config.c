@@ -2,6 +2,7 @@
 #include "preload/config.h"
 
 #include <criterion/criterion.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,6 +32,7 @@ static void assert_defaults(const struct sw_config *config)
 #define IS_DEFAULT_number(field, value) cr_assert_eq(config->field, value, #field);
 #define IS_DEFAULT_choice(field, value) cr_assert_eq(config->field, (int)value, #field);
 #define IS_DEFAULT_text(field, value) cr_assert_str_eq(config->field, value, #field);
+#define IS_DEFAULT_family(field, value) cr_assert_str_eq(config->field, value, #field);
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc) IS_DEFAULT_##type(field, value)
 #include "preload/config.def"
@@ -75,6 +77,93 @@ Test(config, other_variables_mean_nothing)
 	     "XSW_AGENT_NAME=a", "SW_AGENT_NAME", "", "=", "SW_AGENT_ENABLE ", "sw_agent_name=a");
 	assert_defaults(&config);
 	cr_assert_null(sw_config_complaint(0));
+}
+
+static void assert_unknown(unsigned count, const char *const *names)
+{
+	for (unsigned i = 0; i < count; i++) {
+		cr_assert_not_null(sw_config_unknown(i));
+		cr_assert_str_eq(sw_config_unknown(i), names[i]);
+	}
+	cr_assert_null(sw_config_unknown(count));
+	cr_assert_eq(sw_config_unknown_count(), count);
+}
+
+/* Only what is set and begins with SW_; each once, and not its value. */
+Test(config, unknown_names)
+{
+	static const char *const names[] = {"SW_", "SW_AGENT_NAMES", "SW_agent_name"};
+	struct sw_config config;
+
+	READ(&config, "PATH=/bin", "SW_=1", "SW_AGENT_NAMES=a", "SW_AGENT_NAME=x", "SW=1",
+	     "XSW_AGENT_NAME=a", "SW_AGENT_NOTHING", "SWAGENT_X=1", "", "=", "SW_agent_name=secret",
+	     "SW_AGENT_NAMES=b", "sw_agent_name=a", "SW_AGENT_SAMPLE=1", "SW_AGENT_ENABLE=bad");
+	assert_unknown(3, names);
+	assert_complaint(0, "SW_AGENT_ENABLE", "bad");
+	cr_assert_null(sw_config_complaint(1));
+	READ(&config, "SW_AGENT_NAME=x", "SW_AGENT_SAMPLE=2", "SW_SAMPLE_N_PER_3_SECS=1");
+	assert_unknown(0, NULL);
+	sw_config_read(NULL, &config);
+	assert_unknown(0, NULL);
+}
+
+/* What is kept does not depend on the program's memory, and takes no room from a text. */
+Test(config, unknown_names_are_bounded)
+{
+	static char lines[100][400];
+	const char *environment[102] = {NULL};
+	struct sw_config config;
+
+	for (int i = 0; i < 100; i++) {
+		snprintf(lines[i], sizeof(lines[i]), "SW_%d_%0300d=value", i, 0);
+		environment[i] = lines[i];
+	}
+	environment[100] = "SW_AGENT_NAME=last";
+	read_lines(environment, &config);
+	memset(lines, 'x', sizeof(lines));
+	cr_assert_str_eq(config.service_name, "last");
+	cr_assert_eq(sw_config_unknown_count(), 100);
+	cr_assert_null(sw_config_unknown(SW_CONFIG_UNKNOWN_MAX));
+	for (unsigned i = 0; i < SW_CONFIG_UNKNOWN_MAX; i++) {
+		cr_assert_eq(strlen(sw_config_unknown(i)), SW_CONFIG_UNKNOWN_CUT);
+		cr_assert_eq(strncmp(sw_config_unknown(i), "SW_", 3), 0);
+	}
+}
+
+/* Of the Python agent, in each of its forms; what they mean is another test's. */
+Test(config, asyncio_in_both_settings)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_ASYNCIO_ENHANCEMENT=True");
+	cr_assert(config.asyncio_enhancement);
+	cr_assert_null(sw_config_complaint(0));
+	READ(&config, "SW_AGENT_ASYNCIO_ENHANCEMENT=false");
+	cr_assert_not(config.asyncio_enhancement);
+	cr_assert_null(sw_config_complaint(0));
+}
+
+/* What others' rows read: each type of the keys that are only accepted. */
+Test(config, accepted_keys)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_PROFILE_ACTIVE=False", "SW_AGENT_PROFILE_DURATION=3",
+	     "SW_AGENT_LOG_REPORTER_LEVEL=NOTSET", "SW_LOGGING_LEVEL=TRACE",
+	     "SW_AGENT_LOG_REPORTER_LAYOUT=%(message)s", "SW_AGENT_DISABLE_PLUGINS=sw_flask,sw_.*",
+	     "SW_METER_REPORT_INTERVAL=7", "SW_PLUGIN_MONGODB_TRACE_PARAM=true",
+	     "SW_PLUGIN_TOMCAT_COLLECT_HTTP_PARAMS=true");
+	cr_assert_not(config.profile_active);
+	cr_assert_eq(config.profile_minutes, 3);
+	cr_assert_eq(config.log_least, SW_LEVEL_DEBUG);
+	cr_assert_eq(config.log_level, SW_LEVEL_DEBUG);
+	cr_assert_str_eq(config.log_layout, "%(message)s");
+	cr_assert_str_eq(config.disable_plugins, "sw_flask,sw_.*");
+	cr_assert_eq(config.meter_period_s, 7);
+	cr_assert(config.mongo_parameters);
+	cr_assert(config.collect_params);
+	cr_assert_null(sw_config_complaint(0));
+	cr_assert_eq(sw_config_unknown_count(), 0);
 }
 
 Test(config, flags)
@@ -250,6 +339,7 @@ Test(config, everything_at_its_longest)
 #define LONGEST_number(env, most)
 #define LONGEST_choice(env, most)
 #define LONGEST_text(env, most) {env, most},
+#define LONGEST_family(env, most)
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc) LONGEST_##type(env, most)
 #include "preload/config.def"
@@ -275,6 +365,43 @@ Test(config, everything_at_its_longest)
 		free(environment[i]);
 }
 
+Test(config, a_family)
+{
+	struct sw_config config;
+	const char *at;
+
+	READ(&config, "SW_KAFKA_REPORTER_CONFIG_acks=1", "SW_KAFKA_REPORTER_CONFIG_",
+	     "SW_KAFKA_REPORTER_CONFIG_=x", "SW_KAFKA_REPORTER_CONFIG=y",
+	     "SW_KAFKA_REPORTER_CONFIG_SSL.CAFILE=/a=b", "SW_KAFKA_REPORTER_CONFIG_acks=2",
+	     "SW_KAFKA_REPORTER_CONFIG_none", "SW_KAFKA_REPORTER_CONFIG_e=");
+	cr_assert_str_eq(at = config.kafka_reporter, "acks=1");
+	cr_assert_str_eq(at += strlen(at) + 1, "SSL.CAFILE=/a=b");
+	cr_assert_str_eq(at += strlen(at) + 1, "acks=2");
+	cr_assert_str_eq(at += strlen(at) + 1, "e=");
+	cr_assert_str_eq(at += strlen(at) + 1, "");
+	cr_assert_null(sw_config_complaint(0));
+	READ(&config, "SW_AGENT_NAME=a");
+	cr_assert_str_eq(config.kafka_reporter, "");
+}
+
+/* Whole entries are left out, the others stay. */
+Test(config, a_family_that_is_too_large)
+{
+	static char long_one[9000] = "SW_KAFKA_REPORTER_CONFIG_a=";
+	struct sw_config config;
+
+	memset(long_one + strlen(long_one), 'x', 8190);
+	READ(&config, "SW_KAFKA_REPORTER_CONFIG_b=1", long_one, long_one,
+	     "SW_KAFKA_REPORTER_CONFIG_c=1");
+	cr_assert_str_eq(config.kafka_reporter, "b=1");
+	cr_assert_str_eq(config.kafka_reporter + 4, "c=1");
+	assert_complaint(0, "SW_KAFKA_REPORTER_CONFIG_*", "(not shown)");
+	cr_assert_null(sw_config_complaint(1));
+	long_one[strlen("SW_KAFKA_REPORTER_CONFIG_a=") + 8189] = 0;
+	READ(&config, long_one, "SW_KAFKA_REPORTER_CONFIG_c=1");
+	cr_assert_eq(strlen(config.kafka_reporter), 8191);
+}
+
 Test(config, complaints_are_bounded)
 {
 	static char lines[64][128];
@@ -284,7 +411,7 @@ Test(config, complaints_are_bounded)
 
 #define SW_ALIAS(alias, env)
 #define SW_KEY(type, field, env, value, least, most, doc)                                          \
-	if (strcmp(#type, "text") != 0)                                                            \
+	if (strcmp(#type, "text") != 0 && strcmp(#type, "family") != 0)                            \
 		environment[count] = strcat(strcpy(lines[count], env), "=a bad one"), count++;
 #include "preload/config.def"
 #undef SW_KEY

@@ -4,9 +4,11 @@ What the agent writes is read with the classes of the Python agent (apache-skywa
 reader that shares nothing with us. Every file a test causes is read at the end of that test and
 checked for what must always hold, whether the test looks at it or not.
 
-Environment: SW_LIB, what goes into LD_PRELOAD (default build/libswagent.so).
+Environment: SW_LIB, what goes into LD_PRELOAD (default build/libswagent.so). SW_LOOP, the loop of all
+programs for which a test does not say one (default: the library's).
 """
 
+import ctypes
 import os
 import pathlib
 import random
@@ -64,12 +66,13 @@ class Bench:
         self.tmp = tmp
         self.records = tmp / "records"
         self.records.mkdir()
+        self.loop = os.environ.get("SW_LOOP", "UNSET")
         self.running = []
 
     def env(self, agent=True, name=None, env=None):
         result = dict(CLEAN)
         if agent:
-            result |= {"LD_PRELOAD": LIB, "SW_AGENT_PROTOCOL": "file",
+            result |= {"LD_PRELOAD": LIB, "SW_AGENT_PROTOCOL": "file", "SW_AGENT_LOOP": self.loop,
                        "SW_AGENT_FILE_PATH": str(self.records / f"{name or 'x'}-%p.jsonl")}
             if name:
                 result["SW_AGENT_NAME"] = name
@@ -188,6 +191,23 @@ def bench(tmp_path):
     yield bench
     bench.close()
     reader.read(bench.records)
+
+
+def has_io_uring():
+    """Linux 6.0, and nothing that forbids it."""
+    parameters = (ctypes.c_uint32 * 30)(0, 0, 1 << 12)  # SINGLE_ISSUER
+    fd = ctypes.CDLL(None).syscall(425, 1, parameters)
+    if fd >= 0:
+        os.close(fd)
+    return fd >= 0
+
+
+@pytest.fixture(params=["epoll", "io_uring"])
+def any_loop(request, bench):
+    """For usefixtures: the test runs over each loop."""
+    if request.param == "io_uring" and not has_io_uring():
+        pytest.skip("no io_uring here")
+    bench.loop = request.param
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_bad_values_of_a_server_are_said_once(bench, ports, program):
     bench.segments(5)
 
 
-def test_unknown_keys_and_python_agents_keys_are_silent(bench, origin):
+def test_no_word_of_unknown_names_where_only_errors_are_wanted(bench, origin):
     bench.both(curl(origin), env={
         "SW_AGENT_NONSENSE": "x", "SW_PLUGIN_SQL_PARAMETERS_MAX_LENGTH": "512", "SW_": "", "SW": "1",
         "SW_AGENT_LOG_REPORTER_LEVEL": "INFO", "SW_KAFKA_TOPIC_LOG": "x",

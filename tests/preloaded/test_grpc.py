@@ -119,6 +119,7 @@ def traffic(bench, origin, port, program, env):
     assert bench.stop(server) == 0 and bench.output(server) == b""
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_the_same_as_in_a_file(bench, origin, ports, program, collector):
     port = ports()
     traffic(bench, origin, port, program, {})
@@ -129,6 +130,7 @@ def test_the_same_as_in_a_file(bench, origin, ports, program, collector):
     assert all(len(c.messages) <= 100 for c in collector.calls)
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_short_programs(bench, origin, collector):
     """They live for some milliseconds: their segments are there when they have ended."""
     for paths in ["a"], ["b", "c"]:
@@ -147,6 +149,7 @@ def test_programs_without_network_connect_to_nobody(bench, collector):
     assert collector.calls == []
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_properties_then_pings(web, collector):
     begin = time.monotonic()
     server = web(collector.port, SW_AGENT_COLLECTOR_PROPERTIES_REPORT_PERIOD_FACTOR=3).ask()
@@ -166,6 +169,7 @@ def test_properties_then_pings(web, collector):
     assert len({c.peer for c in collector.calls}) == 1, "one connection for everything"
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_an_idle_program_says_nothing_else(web, collector):
     server = web(collector.port, SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=60).ask()
     collector.segments(1)
@@ -175,6 +179,7 @@ def test_an_idle_program_says_nothing_else(web, collector):
     server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_many_segments_form_batches(bench, ports, program, collector):
     server = Web(bench, ports(), program, over_grpc(collector.port))
     server.ask(500)
@@ -186,6 +191,7 @@ def test_many_segments_form_batches(bench, ports, program, collector):
     server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_long_texts(web, collector):
     """More bytes than a frame and than a window, whole."""
     server = web(collector.port)
@@ -301,6 +307,7 @@ def test_token_is_accepted_later(web, collector):
 # ---- collectors that are away ----
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_nobody_listens(web, ports):
     server = web(ports(), SW_AGENT_LOGGING_LEVEL="debug").ask(20)
     time.sleep(1.5)
@@ -310,6 +317,7 @@ def test_nobody_listens(web, ports):
     assert counters(text).get("segment_sent", 0) == 0
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_nobody_listens_and_the_program_is_short(bench, origin, ports):
     """No waiting at the end for somebody who is not there."""
     without = bench.run(curl(origin, "a", "b"), agent=False)
@@ -331,6 +339,7 @@ def test_no_more_than_the_queue_waits(web, ports):
     assert counters(text)["segment_dropped"] == 40, text
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_collector_appears(web, ports):
     port = ports()
     server = web(port).ask(30)
@@ -341,6 +350,7 @@ def test_collector_appears(web, ports):
         server.stop(warnings=1)
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_collector_is_killed_and_comes_back(web, ports):
     """A process that dies with its connections, twice, and has not answered anything."""
     port, code = ports(), "import sink, sys, time; s = sink.Sink(int(sys.argv[1])); s.delay = 60; " \
@@ -366,6 +376,7 @@ def test_collector_is_killed_and_comes_back(web, ports):
     assert len(ours(server.output())) <= 1, server.output()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_no_status_means_again(web, ports):
     """A collector that took the messages and went away without a word: they come again."""
     def speechless(connection):
@@ -451,6 +462,7 @@ def test_a_service_that_appears_later(web, ports):
     assert len(ours(server.output())) <= 1
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_slow_answers(web, collector):
     """Many calls at once, none is repeated."""
     collector.delay = 1.5
@@ -463,6 +475,7 @@ def test_slow_answers(web, collector):
     server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_answer_that_does_not_come_at_the_end(web, collector):
     """The end of a program waits for its bound and no longer."""
     collector.delay = 10
@@ -483,6 +496,7 @@ def test_flush_timeout(bench, origin, collector, milliseconds):
         assert collector.until(lambda: len(collector.different(served=False)) == 1)
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_deaf_collector(web, ports):
     """It reads nothing: windows fill, the program goes on, later everything arrives."""
     with Sink(ports(), options=sink.TINY_WINDOWS) as collector:
@@ -496,6 +510,7 @@ def test_deaf_collector(web, ports):
         server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 @pytest.mark.parametrize("options", [sink.OLD_AGE, sink.TINY_WINDOWS, sink.ONE_STREAM, sink.NO_TABLE],
                          ids=["old-age", "tiny-windows", "one-stream", "no-table"])
 def test_peculiar_server(web, ports, options):
@@ -511,6 +526,7 @@ def test_peculiar_server(web, ports, options):
 # ---- forks ----
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_workers(bench, ports, collector):
     """Each worker is an instance of its own, on a connection of its own."""
     port = ports()
@@ -535,6 +551,7 @@ def test_workers(bench, ports, collector):
     bench.stop(server)
 
 
+@pytest.mark.usefixtures("any_loop")
 @pytest.mark.slow
 def test_forks_under_load(bench, origin, compiled, collector):
     """Nothing is lost, neither of the parent that reports while it forks nor of its children."""
@@ -548,11 +565,13 @@ def test_forks_under_load(bench, origin, compiled, collector):
     assert all(len({s.serviceInstance for s in c.messages}) <= 1 for c in collector.of(SEGMENT))
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_forks_while_nobody_listens(bench, origin, compiled, ports):
     result = bench.run([compiled("forks"), origin.port, 20], env=over_grpc(ports()), timeout=60)
     assert result.rc == 0 and len(ours(result.err)) <= 3, result
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_a_child_does_not_use_the_parents_connection(bench, origin, collector):
     url = f"http://127.0.0.1:{origin.port}"
     script = ("import os, urllib.request as u\n"
@@ -927,6 +946,7 @@ def test_lawless_peer(web, ports, trick):
     assert len(ours(text)) <= 1, text
 
 
+@pytest.mark.usefixtures("any_loop")
 @pytest.mark.parametrize("bad", ["garbage", "http-400", "closed-after-0", "reset-11", "goaway-calm",
                                  "settings-of-5", "status-14", "bad-index"])
 def test_never_good(web, ports, bad):
@@ -952,6 +972,7 @@ def again_and_again(script):
     return play
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_silence(web, ports):
     """It accepts, and never says a word."""
     with RawPeer(ports(), silent) as peer:
@@ -965,6 +986,7 @@ def test_silence(web, ports):
     assert len(ours(text)) <= 1, text
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_nobody_accepts(web, ports):
     """The backlog is full: connecting takes for ever."""
     with socket.socket() as listener:
@@ -983,6 +1005,7 @@ def test_nobody_accepts(web, ports):
             one.close()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_goaway_in_the_middle_of_several_streams(web, ports):
     """Streams up to the last are answered, the others come again on the next connection."""
     seen = []
@@ -1026,6 +1049,7 @@ def test_no_ping_and_no_push_from_us(web, ports):
         assert fields[":authority"] == f"127.0.0.1:{peer.port}"
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_killed_program_leaves_a_whole_stream(web, ports):
     """SIGKILL in mid-work: what the collector has is whole messages and an end."""
     with RawPeer(ports()) as peer:

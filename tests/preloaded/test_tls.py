@@ -91,6 +91,7 @@ def said(server, *texts):
 # ---- what arrives ----
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_delivered(web, collector):
     server = web(collector.port).ask(30)
     collector.segments(30)
@@ -101,6 +102,7 @@ def test_delivered(web, collector):
     server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_short_programs(bench, origin, collector, trusting):
     result = bench.both(curl(origin, "a", "b"), env=trusting(collector.port))
     assert result.seconds < EXIT_FLUSH_S + 1
@@ -134,6 +136,7 @@ def test_a_server_without_alpn(web, ports, identity):
         server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_byte_by_byte(web, ports, identity):
     """Each answer in many records of one byte."""
     def piecewise(connection):
@@ -146,6 +149,7 @@ def test_byte_by_byte(web, ports, identity):
         server.stop()
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_more_than_the_socket_takes(web, ports, identity):
     """A collector that reads late: sealed bytes wait for it, nothing is lost or torn."""
     def late(connection):
@@ -292,6 +296,7 @@ def test_neither_is_asked_where_an_authority_is_named(web, collector, stranger, 
 # ---- who we are ----
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_mutual(web, strict, client):
     server = web(strict.port, **ourselves(client)).ask(10)
     strict.segments(10)
@@ -468,6 +473,7 @@ def test_http_in_the_clear(web, ports):
         listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_nothing_after_hello(web, ports):
     """It takes our first bytes and says nothing: given up after five seconds, tried again later."""
     met = []
@@ -522,6 +528,7 @@ class Cut:
             pass
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_cut_anywhere(web, ports, collector):
     """A collector, or what is in between, that ends at any moment of a handshake or soon after: nothing
     is lost, and each of the two ways to fail is said once."""
@@ -534,6 +541,7 @@ def test_cut_anywhere(web, ports, collector):
     cut.listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_garbage_in_mid_session(web, ports, collector):
     """Bytes that were no record: the connection is made anew, what was on its way comes again."""
     port, spoilt = ports(), []
@@ -561,6 +569,7 @@ def test_garbage_in_mid_session(web, ports, collector):
     listener.shutdown(socket.SHUT_RDWR)
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_reset_in_mid_batch(web, ports, identity):
     """What had no answer comes again, and is counted."""
     def reset(connection):
@@ -598,6 +607,7 @@ def test_no_more_than_the_queue_waits(web, ports, identity, stranger):
 # ---- the process ----
 
 
+@pytest.mark.usefixtures("any_loop")
 def test_a_child_has_a_connection_of_its_own(bench, origin, collector, trusting):
     url = f"http://127.0.0.1:{origin.port}"
     script = ("import os, time, urllib.request as u\n"

@@ -76,3 +76,52 @@ Test(address, a_name_that_nobody_knows)
 	cr_assert_neq(sw_address_resolve("no-such-host.invalid:80", 0, address, &count), 0);
 	cr_assert_eq(count, 0);
 }
+
+/* Six addresses of two families; `len` tells them apart. */
+static void make_six(struct sw_address *address)
+{
+	static const sa_family_t families[] = {AF_INET6, AF_INET6, AF_INET6,
+					       AF_INET,	 AF_INET,  AF_INET6};
+
+	memset(address, 0, 6 * sizeof(*address));
+	for (unsigned i = 0; i < 6; i++) {
+		address[i].at.ss_family = families[i];
+		address[i].len = i;
+	}
+}
+
+Test(address, those_of_one_name_are_shuffled)
+{
+	struct sw_address address[6];
+	unsigned first[3] = {0}, fourth[2] = {0}, orders = 0;
+
+	for (uint32_t dice = 0; dice < 6000; dice++) {
+		unsigned seen = 0;
+
+		make_six(address);
+		sw_address_shuffle(address, 6, dice * 2654435761u);
+		for (unsigned i = 0; i < 6; i++)
+			seen |= 1u << address[i].len;
+		cr_assert_eq(seen, 63);
+		cr_assert_eq(address[5].len, 5, "a family that comes again stays where it is");
+		cr_assert_lt(address[0].len, 3);
+		cr_assert(address[3].len == 3 || address[3].len == 4);
+		first[address[0].len]++;
+		fourth[address[3].len - 3]++;
+		orders |= 1u << (address[0].len * 3 + address[1].len);
+	}
+	for (int i = 0; i < 3; i++)
+		cr_assert(first[i] > 1800 && first[i] < 2200, "%d: %u", i, first[i]);
+	cr_assert(fourth[0] > 2800 && fourth[0] < 3200, "%u", fourth[0]);
+	cr_assert_eq(__builtin_popcount(orders), 6, "all orders of three");
+}
+
+Test(address, nothing_to_shuffle)
+{
+	struct sw_address address[6];
+
+	make_six(address);
+	sw_address_shuffle(address, 0, 1);
+	sw_address_shuffle(address, 1, 1);
+	cr_assert_eq(address[0].len, 0);
+}

@@ -46,6 +46,7 @@ SOUND = {
     "hooks/python/patches.def": 'SW_PATCH(foo, "_foo", "Foo", "foo", BIND, "A foo.")\n',
     "reporter/kinds.def": 'SW_KIND(PING, "ping", "/a.B/c", 1, "It lives.")\n',
     "reporter/loops.def": 'SW_LOOP(epoll, "Everywhere.")\n',
+    "reporter/others.def": 'SW_OTHER("SW_X_", "Theirs.")\n',
     "reporter/plugins.def": 'SW_PLUGIN(bar, "libbar", "Bars.")\n',
     "reporter/plugins/bar/meson.build": "",
     "reporter/transports.def": 'SW_TRANSPORT(file, "Lines.")\n',

@@ -15,7 +15,7 @@ TABLES = (
     "preload/config.def", "preload/counters.def", "preload/modules.def", "preload/tags.def",
     "hooks/hooks.def", "hooks/parsers.def", "hooks/python/api.def", "hooks/python/patches.def",
     "reporter/kinds.def",
-    "reporter/loops.def", "reporter/plugins.def", "reporter/transports.def",
+    "reporter/loops.def", "reporter/others.def", "reporter/plugins.def", "reporter/transports.def",
 )
 
 # Rows that are no line of a manual of their own.

@@ -5,7 +5,14 @@
  * u  close_range with CLOSE_RANGE_UNSHARE: EINVAL     c  close_range: ENOSYS (before 5.9)
  * p  pidfd_open, pidfd_getfd: ENOSYS (5.3, 5.6)       w  madvise MADV_WIPEONFORK: EINVAL (4.14)
  * r  getrandom: ENOSYS (3.17)                         3  clone3: ENOSYS (5.3)
+ * f  unshare: EPERM, as in a sandbox
  * t  getsockopt TCP_INFO and SO_COOKIE: ENOPROTOOPT (4.12)
+ *
+ * Or as in a sandbox, or with a limit:
+ *
+ * e  io_uring_setup: EPERM (containers, io_uring_disabled)   i  io_uring_setup: ENOSYS
+ * k  io_uring_setup: the process is killed                   m  madvise MADV_DONTFORK: EINVAL
+ * s  unshare: EPERM      l  as a user who may lock no memory (RLIMIT_MEMLOCK)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -17,6 +24,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -34,7 +42,7 @@ static void load(size_t offset)
 	add((struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset));
 }
 
-/* Argument `which`, unless -1, is masked and must be `value`. */
+/* Argument `which`, unless -1, is masked and must be `value`. Error 0: fails by death. */
 static void fail(int number, int which, unsigned mask, unsigned value, int error)
 {
 	load(offsetof(struct seccomp_data, nr));
@@ -46,7 +54,16 @@ static void fail(int number, int which, unsigned mask, unsigned value, int error
 		add((struct sock_filter)BPF_STMT(BPF_ALU | BPF_AND | BPF_K, mask));
 		add((struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, value, 0, 1));
 	}
-	add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error));
+	add((struct sock_filter)BPF_STMT(BPF_RET | BPF_K, error ? SECCOMP_RET_ERRNO | (unsigned)error
+								: SECCOMP_RET_KILL_PROCESS));
+}
+
+static void lock_nothing(void)
+{
+	struct rlimit none = {0, 0};
+
+	if (setrlimit(RLIMIT_MEMLOCK, &none) || (getuid() == 0 && setuid(65534)))
+		perror("limit");
 }
 
 int main(int argc, char **argv)
@@ -74,9 +91,30 @@ int main(int argc, char **argv)
 		case '3':
 			fail(SYS_clone3, -1, 0, 0, ENOSYS);
 			break;
+		case 'f':
+			fail(SYS_unshare, -1, 0, 0, EPERM);
+			break;
 		case 't':
 			fail(SYS_getsockopt, 2, ~0u, TCP_INFO, ENOPROTOOPT);
 			fail(SYS_getsockopt, 2, ~0u, SO_COOKIE, ENOPROTOOPT);
+			break;
+		case 'e':
+			fail(SYS_io_uring_setup, -1, 0, 0, EPERM);
+			break;
+		case 'i':
+			fail(SYS_io_uring_setup, -1, 0, 0, ENOSYS);
+			break;
+		case 'k':
+			fail(SYS_io_uring_setup, -1, 0, 0, 0);
+			break;
+		case 'm':
+			fail(SYS_madvise, 2, ~0u, 10, EINVAL);
+			break;
+		case 's':
+			fail(SYS_unshare, -1, 0, 0, EPERM);
+			break;
+		case 'l':
+			lock_nothing();
 			break;
 		}
 	}
