@@ -9,7 +9,7 @@
 
 #include <stddef.h>
 
-#define STORE_BYTES 20480
+#define STORE_BYTES 28672
 #define FAMILY_BYTES 8192 /* of all families together */
 #define COMPLAINTS_MAX 8
 #define CUT_VALUE 64
@@ -261,13 +261,20 @@ static const struct key *find_alias(struct sw_bytes name)
 	return NULL;
 }
 
-/* NAME=VALUE whose name begins with SW_. */
+/* What a key's name begins with. */
+static bool perhaps_ours(const char *line)
+{
+	return line[0] == 'S' &&
+	       (strncmp(line, "SW_", 3) == 0 || strncmp(line, "SSL_CERT_", 9) == 0);
+}
+
+/* NAME=VALUE whose name begins as those of keys do. */
 static bool cut_entry(const char *entry, struct sw_bytes *ret_name, struct sw_bytes *ret_value)
 {
 	struct sw_bytes line;
 	size_t eq;
 
-	if (strncmp(entry, "SW_", 3) != 0)
+	if (!perhaps_ours(entry))
 		return false;
 	line = sw_bytes_text(entry);
 	eq = sw_bytes_find(line, '=');
@@ -332,7 +339,8 @@ static void note_all_unknown(char *const *environment)
 	for (; *environment; environment++) {
 		struct sw_bytes name, value;
 
-		if (cut_entry(*environment, &name, &value) && !find(name) && !find_alias(name))
+		if (strncmp(*environment, "SW_", 3) == 0 && /* others have a life of their own */
+		    cut_entry(*environment, &name, &value) && !find(name) && !find_alias(name))
 			note_unknown(name);
 	}
 }

@@ -54,6 +54,12 @@ struct sw_config {
 
 extern struct sw_config sw_config;
 
+/* TLS to the collector? Naming an authority asks for it, as in the Python agent. */
+static inline bool sw_config_wants_tls(const struct sw_config *config)
+{
+	return config->force_tls || config->tls_ca[0];
+}
+
 /* A value that was refused, for the one warning. */
 struct sw_config_complaint {
 	const char *env;   /* name of the variable */

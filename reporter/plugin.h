@@ -67,6 +67,9 @@ struct sw_plugin {
 	const struct sw_tls *tls;
 };
 
+/* What a plug-in defines and exports; there is none in the library itself. */
+extern __attribute__((visibility("default"))) const struct sw_plugin sw_plugin;
+
 /*
  * Loads libswagent-NAME.so, or finds it loaded. NULL: it is not there, or not of this build; the
  * reason has been said once.

@@ -314,7 +314,8 @@ static bool lonely(void)
 /*
  * fork(3) in the midst of our thread is safe: libc brings malloc's locks and its own over, our
  * rings are freed, and what our thread had is forgotten by the child. Where it may stand inside a
- * lock that libc does not bring over (the loader's, the resolver's) it says so, and is waited for.
+ * lock that libc does not bring over (the loader's, the resolver's, OpenSSL's) it says so, and is
+ * waited for; and while a process forks it does not begin to.
  * But whoever counts threads must not find ours; that costs a leave and a new start.
  */
 static bool may_stay(enum sw_forking how)

@@ -150,7 +150,7 @@ static bool write_request(struct sw_session *s, const char *path)
 	struct sw_writer block = sw_writer(memory, sizeof(memory)), w;
 
 	write_field(s, &block, ":method", "POST", SW_HPACK_INDEX);
-	write_field(s, &block, ":scheme", "http", SW_HPACK_INDEX);
+	write_field(s, &block, ":scheme", s->peer.secure ? "https" : "http", SW_HPACK_INDEX);
 	write_field(s, &block, ":path", path, SW_HPACK_INDEX);
 	write_field(s, &block, ":authority", s->peer.authority, SW_HPACK_INDEX);
 	write_field(s, &block, "te", "trailers", SW_HPACK_INDEX);

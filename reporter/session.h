@@ -64,6 +64,7 @@ struct sw_session_peer {
 	/* A call has ended. From within feed, expire and abort; must not call the session. */
 	void (*done)(void *arg, void *owner, const struct sw_answer *answer);
 	void *arg;
+	bool secure; /* through TLS */
 };
 
 struct sw_session {

@@ -28,6 +28,7 @@
 #define ALONE_NS 1000000000ull
 #define LEAVE_NS 2000000ull
 #define WATCH_NS 2000000
+#define FORK_PASSES_NS 100000ull
 
 #define SW_TRANSPORT(name, doc) extern const struct sw_transport sw_transport_##name;
 #include "reporter/transports.def"
@@ -197,10 +198,26 @@ static void fds_moved(int from, int to)
 		sw_agent.transport->moved(from, to);
 }
 
+/* A fork that asks us to leave waits for that, not we for it. */
+static bool forking(void)
+{
+	uint64_t end = atomic_load(&sw_shared.fork_end_ns);
+
+	return end && !atomic_load(&sw_shared.leave) && sw_clock_ns(CLOCK_MONOTONIC) < end;
+}
+
+/* Pairs with reporter_fork_prepare: either it sees us inside and waits, or we see it and stay out
+ * until it is over, for memory is copied while we go on. */
 void sw_reporter_delicate(bool delicate)
 {
-	if ((atomic_load(&sw_shared.delicate) & 1) != delicate)
+	if ((atomic_load(&sw_shared.delicate) & 1) == delicate)
+		return;
+	atomic_fetch_add(&sw_shared.delicate, 1);
+	while (delicate && forking()) {
 		atomic_fetch_add(&sw_shared.delicate, 1);
+		sw_sys_futex_wait(&sw_shared.leave, 0, FORK_PASSES_NS);
+		atomic_fetch_add(&sw_shared.delicate, 1);
+	}
 }
 
 void sw_reporter_loading(bool loading)

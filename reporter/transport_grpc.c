@@ -9,44 +9,48 @@
  * Our thread is never in a system call that waits, but for the resolver's.
  */
 #include <netdb.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <sys/epoll.h>
 #include <sys/random.h>
 
 #include "preload/config.h"
-#include "preload/fds.h"
 #include "preload/sys.h"
 #include "reporter/address.h"
 #include "reporter/backoff.h"
+#include "reporter/channel.h"
+#include "reporter/plugin.h"
 #include "reporter/reporter.h"
 #include "reporter/say.h"
 #include "reporter/session.h"
 
 #define SECOND 1000000000ull
+/* And TLS has shaken hands. */
 #define CONNECT_NS (5 * SECOND)
 /* A collector under load answers in seconds; after this the call is given up. */
 #define CALL_NS (20 * SECOND)
 /* Faults found with one batch itself, after which it is not offered any more. */
 #define REFUSALS_MAX 3
-#define READ_BYTES 16384
 #define RESOLVED_NS (60 * SECOND)
 
 enum state { STATE_DOWN, STATE_CONNECTING, STATE_UP };
 
 /* What is said once, each. */
-enum complaint { SAID_UNREACHABLE, SAID_SPEECH, SAID_TOKEN, SAID_METHOD, SAID_BATCH, COMPLAINTS };
+enum complaint {
+	SAID_UNREACHABLE,
+	SAID_TLS,
+	SAID_SPEECH,
+	SAID_TOKEN,
+	SAID_METHOD,
+	SAID_BATCH,
+	COMPLAINTS
+};
 
 static struct {
 	enum state state;
-	struct sw_watch watch; /* fd -1: none */
-	uint32_t events;       /* watched for */
+	struct sw_channel channel;
 	struct sw_address address[SW_ADDRESSES_MAX];
 	unsigned addresses, at;	 /* resolved; the one in use or tried */
 	uint64_t connect_end_ns; /* STATE_CONNECTING: not longer than until then */
 	struct sw_backoff backoff;
-	uint64_t cookie; /* SO_COOKIE, in a shared table */
-	_Atomic bool was_moved;
 	uint64_t stuck_ns;    /* since when it takes no calls; 0: it does */
 	uint64_t resolved_ns; /* when the addresses were */
 	uint64_t heard_ns;    /* last byte from the other side */
@@ -55,7 +59,7 @@ static struct {
 	struct sw_session *session; /* Owned */
 	struct sw_agent *agent;
 	bool unimplemented[SW_BATCH_KINDS]; /* on this connection */
-} grpc = {.watch = {.fd = -1}};
+} grpc = {.channel.watch.fd = -1};
 
 static bool said[COMPLAINTS]; /* kept across fork: once for all children */
 
@@ -86,46 +90,31 @@ static void back_off(void)
 	grpc.agent->retry_ns = grpc.agent->now_ns + sw_backoff_fail(&grpc.backoff);
 }
 
-/*
- * Is it still our socket? Where we share the program's table it may have been closed unseen, and
- * its number be a file of the program's by now, or have been moved, which the loop has not seen.
- */
-static bool ours(void)
-{
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-
-	if (sw_fd_private())
-		return true;
-	return !atomic_load(&grpc.was_moved) &&
-	       sw_sys(getsockopt, grpc.watch.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
-	       cookie == grpc.cookie;
-}
-
-static void close_descriptor(void)
-{
-	if (grpc.watch.fd >= 0 && grpc.events)
-		grpc.agent->loop.backend->watch(&grpc.agent->loop, &grpc.watch, 0);
-	if (grpc.watch.fd >= 0 && ours())
-		sw_fd_close_ours(grpc.watch.fd);
-	else if (grpc.watch.fd >= 0)
-		sw_fd_clear(grpc.watch.fd, SW_FD_OURS);
-	grpc.events = 0;
-	grpc.watch.fd = -1;
-}
-
 /* The connection is no more; what was underway comes back through `answered`. */
 static void go_down(void)
 {
-	close_descriptor();
+	sw_channel_close(&grpc.channel);
 	grpc.state = STATE_DOWN;
 	sw_session_abort(grpc.session);
+}
+
+/* Certificates, ours and theirs; what of it the configuration can mend. */
+static void say_tls(const char *why)
+{
+	if (first_time(SAID_TLS))
+		sw_say(SW_LEVEL_WARNING,
+		       "no TLS with the collector %s: %s; what cannot wait is dropped "
+		       "(SW_AGENT_SSL_TRUSTED_CA_PATH, SW_AGENT_SSL_CERT_CHAIN_PATH, "
+		       "SW_AGENT_SSL_KEY_PATH)",
+		       grpc.authority, why);
 }
 
 static void lost(const char *why)
 {
 	if (grpc.session->settled) {
 		sw_say(SW_LEVEL_DEBUG, "the connection to %s ended: %s", grpc.authority, why);
+	} else if (why == grpc.channel.why && grpc.channel.by_tls) {
+		say_tls(why);
 	} else if (first_time(SAID_SPEECH)) {
 		sw_say(SW_LEVEL_WARNING,
 		       "%s does not answer as a gRPC server (%s); what cannot wait is dropped "
@@ -148,76 +137,49 @@ static void unreachable(const char *why)
 	back_off();
 }
 
-/* ---- going up ---- */
-
-static void watch_for(uint32_t events)
+static void untrusted(const char *why)
 {
-	if (events == grpc.events)
-		return;
-	if (grpc.agent->loop.backend->watch(&grpc.agent->loop, &grpc.watch, events) == 0)
-		grpc.events = events;
+	say_tls(why);
+	go_down();
+	back_off();
 }
 
+/* ---- going up ---- */
+
+static void read_in(void);
 static void answered(void *arg, void *owner, const struct sw_answer *answer);
 
 static void connected(void)
 {
-	struct sw_session_peer peer = {grpc.authority, sw_config.authentication, answered, NULL};
+	struct sw_session_peer peer = {grpc.authority, sw_config.authentication, answered, NULL,
+				       grpc.channel.tls != NULL};
 
 	grpc.state = STATE_UP;
 	grpc.useful = false;
 	memset(grpc.unimplemented, 0, sizeof(grpc.unimplemented)); /* it may be another */
 	grpc.heard_ns = grpc.agent->now_ns;
 	sw_session_start(grpc.session, &peer);
-	watch_for(EPOLLIN);
-}
-
-static long open_socket(const struct sw_address *address)
-{
-	int on = 1, patience_ms = CALL_NS / 1000000;
-	socklen_t len = sizeof(grpc.cookie);
-	long fd = sw_sys(socket, address->at.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC,
-			 0);
-
-	if (fd < 0)
-		return fd;
-	fd = sw_fd_adopt((int)fd);
-	if (fd < 0)
-		return fd;
-	atomic_store(&grpc.was_moved, false);
-	sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &grpc.cookie, &len);
-	sw_sys(setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
-	/* a peer that vanished is found out by data that it does not acknowledge */
-	sw_sys(setsockopt, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
-	return fd;
+	if (grpc.channel.tls)
+		read_in(); /* what came with the end of the handshake */
 }
 
 /* Begins to connect to address[at] or, if that fails at once, one after it. -errno: none left. */
 static long try_from(unsigned at)
 {
+	char host[SW_AUTHORITY_MAX] = "", port[8];
 	long error = -EADDRNOTAVAIL;
 
 	for (; at < grpc.addresses; at++) {
 		const struct sw_address *address = &grpc.address[at];
-		long fd = open_socket(address);
 
-		if (fd < 0) {
-			error = fd;
-			continue;
-		}
 		grpc.at = at;
-		grpc.watch.fd = (int)fd;
-		sw_address_authority(sw_config.collector, address->host, grpc.authority);
-		error = sw_sys(connect, fd, &address->at, address->len);
-		if (error == 0 || error == -EINPROGRESS) {
-			grpc.state = STATE_CONNECTING;
-			grpc.connect_end_ns = grpc.agent->now_ns + CONNECT_NS;
-			watch_for(EPOLLOUT);
-			if (error == 0)
-				connected();
-			return 0;
-		}
-		close_descriptor();
+		sw_address_nth(sw_config.collector, address->host, grpc.authority, host, port);
+		error = sw_channel_connect(&grpc.channel, address, host);
+		if (error)
+			continue;
+		grpc.state = STATE_CONNECTING;
+		grpc.connect_end_ns = grpc.agent->now_ns + CONNECT_NS;
+		return 0;
 	}
 	return error;
 }
@@ -275,29 +237,54 @@ static void dial(void)
 		unreachable(why);
 		return;
 	}
+	if (!sw_channel_dial(&grpc.channel)) {
+		sw_address_authority(sw_config.collector, 0, grpc.authority);
+		untrusted(grpc.channel.why);
+		return;
+	}
 	failed = try_from(0);
 	if (failed)
 		unreachable(sw_say_error(failed));
 }
 
 /* The attempt under way failed: the next address, or back off. */
-static void try_next(long error)
+static void try_next(const char *why, bool by_tls)
 {
-	close_descriptor();
+	char authority[SW_AUTHORITY_MAX];
+
+	memcpy(authority, grpc.authority, sizeof(authority));
+	sw_channel_close(&grpc.channel);
 	grpc.state = STATE_DOWN;
-	if (try_from(grpc.at + 1))
-		unreachable(sw_say_error(error));
+	if (try_from(grpc.at + 1) == 0)
+		return;
+	memcpy(grpc.authority, authority, sizeof(authority)); /* whom `why` is about */
+	if (by_tls)
+		untrusted(why);
+	else
+		unreachable(why);
 }
 
-static void attempt_ended(void)
+static void go_on_connecting(void)
 {
-	int error = 0;
-	socklen_t len = sizeof(error);
-
-	if (sw_sys(getsockopt, grpc.watch.fd, SOL_SOCKET, SO_ERROR, &error, &len) < 0 || error)
-		try_next(error ? -error : -EBADF);
-	else
+	switch (sw_channel_proceed(&grpc.channel)) {
+	case SW_CHANNEL_OPEN:
 		connected();
+		break;
+	case SW_CHANNEL_DOWN:
+		try_next(grpc.channel.why, grpc.channel.by_tls);
+		break;
+	case SW_CHANNEL_CONNECTING:
+	case SW_CHANNEL_SHAKING:
+		break;
+	}
+}
+
+static void time_out(void)
+{
+	if (grpc.channel.state == SW_CHANNEL_SHAKING)
+		try_next("it does not finish the TLS handshake", true);
+	else
+		try_next(sw_say_error(-ETIMEDOUT), false);
 }
 
 /* ---- answers ---- */
@@ -415,71 +402,78 @@ static void answered(void *arg, void *owner, const struct sw_answer *answer)
 
 /* ---- bytes ---- */
 
-static uint32_t interest(void)
+/* Does anything wait for the socket to take it? */
+static bool blocked(void)
 {
-	const struct sw_session *s = grpc.session;
-
-	if (s->out.len)
-		return EPOLLIN | EPOLLOUT;
-	return EPOLLIN;
+	return grpc.session->out.len || sw_channel_waiting(&grpc.channel);
 }
 
-static void write_out(void)
+/* False: the connection is over. */
+static bool write_out(void)
 {
 	struct sw_session *s = grpc.session;
+	size_t taken;
 
 	for (;;) {
-		long wrote;
-
 		sw_session_fill(s);
-		if (!s->out.len)
+		if (!blocked())
 			break;
-		wrote = sw_sys(sendto, grpc.watch.fd, s->out.at, s->out.len,
-			       MSG_NOSIGNAL | MSG_DONTWAIT, NULL, 0);
-		if (wrote == -EAGAIN || wrote == -EINTR)
+		if (!sw_channel_write(&grpc.channel, sw_bytes(s->out.at, s->out.len), &taken))
+			return false;
+		sw_session_wrote(s, taken);
+		if (blocked())
 			break;
-		if (wrote < 0) {
-			lost(sw_say_error(wrote));
-			return;
-		}
-		sw_session_wrote(s, (size_t)wrote);
 	}
-	watch_for(interest());
+	sw_channel_watch(&grpc.channel, blocked());
+	return true;
+}
+
+static void take(struct sw_bytes bytes)
+{
+	grpc.heard_ns = grpc.agent->now_ns;
+	if (sw_session_feed(grpc.session, bytes) == 0)
+		return;
+	write_out(); /* our GOAWAY */
+	lost("what it sends is not HTTP/2");
 }
 
 static void read_in(void)
 {
-	uint8_t bytes[READ_BYTES];
-	long got;
-	int error;
+	struct sw_bytes bytes;
 
 	do {
-		got = sw_sys(recvfrom, grpc.watch.fd, bytes, sizeof(bytes), MSG_DONTWAIT, NULL, 0);
-		if (got == -EAGAIN || got == -EINTR)
-			return;
-		if (got <= 0) {
-			lost(got ? sw_say_error(got) : "it was closed");
-			return;
-		}
-		grpc.heard_ns = grpc.agent->now_ns;
-		error = sw_session_feed(grpc.session, sw_bytes(bytes, (size_t)got));
-		if (error) {
-			write_out(); /* our GOAWAY */
-			if (grpc.state == STATE_UP)
-				lost("what it sends is not HTTP/2");
+		switch (sw_channel_read(&grpc.channel, &bytes)) {
+		case SW_CHANNEL_BYTES:
+			take(bytes);
+			break;
+		case SW_CHANNEL_OVER:
+			lost(grpc.channel.why);
+			break;
+		case SW_CHANNEL_NOTHING:
 			return;
 		}
-	} while (got == sizeof(bytes));
+	} while (grpc.state == STATE_UP && grpc.channel.more);
+}
+
+/* What the other side said before it went tells more than that we cannot write: a status, or why it
+ * refuses our certificate. */
+static void write_all(void)
+{
+	if (write_out())
+		return;
+	read_in();
+	if (grpc.state == STATE_UP)
+		lost(grpc.channel.why);
 }
 
 static void ready(struct sw_watch *watch, uint32_t events)
 {
 	(void)watch;
 	grpc.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
-	if (!ours())
+	if (!sw_channel_ours(&grpc.channel))
 		return; /* the tick will see to it */
 	if (grpc.state == STATE_CONNECTING) {
-		attempt_ended();
+		go_on_connecting();
 		return;
 	}
 	if (events & (EPOLLIN | EPOLLERR | EPOLLHUP))
@@ -489,30 +483,46 @@ static void ready(struct sw_watch *watch, uint32_t events)
 
 /* ---- the slots ---- */
 
-static int grpc_open(struct sw_agent *agent)
+static int check_address(void)
 {
 	static bool told;
 
+	if (sw_address_check(sw_config.collector) >= 0)
+		return 0;
+	if (!told)
+		sw_say(SW_LEVEL_WARNING,
+		       "SW_AGENT_COLLECTOR_BACKEND_SERVICES=%s is not HOST:PORT; nothing is sent",
+		       sw_config.collector);
+	told = true;
+	return -EINVAL;
+}
+
+/* As there: alone they do not ask for it. */
+static void warn_of_lone_files(void)
+{
+	static bool told;
+
+	if (!told && !sw_config_wants_tls(&sw_config) &&
+	    (sw_config.tls_chain[0] || sw_config.tls_key[0]))
+		sw_say(SW_LEVEL_WARNING,
+		       "SW_AGENT_SSL_CERT_CHAIN_PATH and SW_AGENT_SSL_KEY_PATH are not used: "
+		       "neither SW_AGENT_FORCE_TLS nor SW_AGENT_SSL_TRUSTED_CA_PATH asks for TLS");
+	told = true;
+}
+
+static int grpc_open(struct sw_agent *agent)
+{
+	const struct sw_plugin *plugin =
+		sw_config_wants_tls(&sw_config) ? sw_plugin_load("tls") : NULL;
+
 	grpc.agent = agent;
-	grpc.watch = (struct sw_watch){-1, ready};
 	grpc.state = STATE_DOWN;
-	if (sw_config.force_tls) {
-		if (!told)
-			sw_say(SW_LEVEL_WARNING, "TLS to the collector is not built in; nothing is "
-						 "sent (SW_AGENT_FORCE_TLS)");
-		told = true;
-		return -EPROTONOSUPPORT;
-	}
-	if (sw_address_check(sw_config.collector) < 0) {
-		if (!told)
-			sw_say(SW_LEVEL_WARNING,
-			       "SW_AGENT_COLLECTOR_BACKEND_SERVICES=%s is not HOST:PORT; nothing "
-			       "is "
-			       "sent",
-			       sw_config.collector);
-		told = true;
+	sw_channel_init(&grpc.channel, agent, plugin ? plugin->tls : NULL, ready);
+	if (sw_config_wants_tls(&sw_config) && !grpc.channel.tls)
+		return -EPROTONOSUPPORT; /* the plug-in's loader has said why */
+	warn_of_lone_files();
+	if (check_address())
 		return -EINVAL;
-	}
 	if (!grpc.session)
 		grpc.session = calloc(1, sizeof(*grpc.session));
 	return grpc.session ? 0 : -ENOMEM;
@@ -563,19 +573,19 @@ static void give_up_stuck(struct sw_agent *agent)
 static void grpc_tick(struct sw_agent *agent)
 {
 	agent->due_ns = 0;
-	if (grpc.state != STATE_DOWN && !ours())
+	if (grpc.state != STATE_DOWN && !sw_channel_ours(&grpc.channel))
 		lost("its descriptor was taken");
 	if (grpc.state == STATE_UP) {
 		agent->due_ns = expire(agent);
 		if (grpc.state == STATE_UP)
-			write_out();
+			write_all();
 		/* It said goodbye and has answered what it wanted to; the next batch dials. */
 		if (grpc.state == STATE_UP && grpc.session->going && !grpc.session->calls)
 			lost("it said goodbye");
 	}
 	give_up_stuck(agent);
 	if (grpc.state == STATE_CONNECTING && agent->now_ns >= grpc.connect_end_ns)
-		try_next(-ETIMEDOUT);
+		time_out();
 	if (grpc.state == STATE_CONNECTING)
 		agent->due_ns = SW_MIN(grpc.connect_end_ns, agent->now_ns + SW_TICK_NS);
 	if (grpc.state == STATE_DOWN && agent->queue.first && agent->retry_ns <= agent->now_ns)
@@ -587,17 +597,13 @@ static void grpc_tick(struct sw_agent *agent)
 static bool grpc_watchful(struct sw_agent *agent)
 {
 	return grpc.state == STATE_UP &&
-	       (agent->queue.first || grpc.session->out.len || sw_session_stalled(grpc.session));
+	       (agent->queue.first || blocked() || sw_session_stalled(grpc.session));
 }
 
 /* On a thread of the program. The new number is only closed. */
 static void grpc_moved(int from, int to)
 {
-	if (grpc.watch.fd != from)
-		return;
-	atomic_store(&grpc.was_moved, true);
-	if (to >= 0)
-		sw_fd_close_ours(to);
+	sw_channel_moved(&grpc.channel, from, to);
 }
 
 static void grpc_pause(struct sw_agent *agent)
@@ -609,10 +615,9 @@ static void grpc_pause(struct sw_agent *agent)
 
 static void grpc_forked(void)
 {
-	if (grpc.watch.fd >= 0)
-		sw_fd_close_ours(grpc.watch.fd);
+	sw_channel_forget(&grpc.channel);
 	memset(&grpc, 0, sizeof(grpc));
-	grpc.watch.fd = -1;
+	grpc.channel.watch.fd = -1;
 }
 
 const struct sw_transport sw_transport_grpc = {

@@ -16,6 +16,6 @@ struct counts {
 	uint64_t torn;	      /* calls that ended within a message */
 	uint64_t connections; /* ever */
 	uint64_t broken;      /* connections given up because of what came */
-	uint64_t received;    /* bytes of TCP */
+	uint64_t received;    /* bytes of the connection, inside TLS */
 	uint64_t reads;	      /* reads that brought them */
 };

@@ -1,7 +1,9 @@
 /*
  * A collector that only counts: gRPC by nghttp2, an implementation that shares nothing with ours.
  *
- * usage: sink PORT COUNTS [DELAY_MS]
+ * usage: sink PORT COUNTS [DELAY_MS [CHAIN KEY]]
+ *
+ * With two PEM files it speaks TLS, by OpenSSL; bytes are then counted inside of it.
  *
  * Answers every call, whatever its path, with an empty message and OK once it has ended, or
  * DELAY_MS later. Messages are told by their length prefixes and not looked into, so that the sink
@@ -15,6 +17,8 @@
 #include <inttypes.h>
 #include <netinet/tcp.h>
 #include <nghttp2/nghttp2.h>
+#include <openssl/err.h>
+#include <openssl/ssl.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -41,6 +45,7 @@ static struct counts *counts;
 
 struct connection {
 	int fd;
+	SSL *tls;	/* NULL: in the clear */
 	bool wants_out; /* the kernel took less than we had */
 	nghttp2_session *session;
 	LIST_HEAD(, call) calls; /* open ones */
@@ -64,6 +69,7 @@ struct call {
 static int poller;
 static int64_t delay_ms;
 static struct call *first_due, **last_due = &first_due;
+static SSL_CTX *identity; /* NULL: in the clear */
 static nghttp2_session_callbacks *callbacks;
 static nghttp2_option *settings;
 static uint8_t in[IN_BYTES];
@@ -238,6 +244,76 @@ static void prepare_nghttp2(void)
 	nghttp2_session_callbacks_set_on_stream_close_callback(callbacks, on_close);
 }
 
+/* ---- TLS ---- */
+
+static int choose_h2(SSL *tls, const unsigned char **ret_at, unsigned char *ret_len,
+		     const unsigned char *offered, unsigned len, void *arg)
+{
+	(void)tls, (void)arg;
+	return SSL_select_next_proto((unsigned char **)ret_at, ret_len,
+				     (const unsigned char *)"\2h2", 3, offered,
+				     len) == OPENSSL_NPN_NEGOTIATED
+		       ? SSL_TLSEXT_ERR_OK
+		       : SSL_TLSEXT_ERR_ALERT_FATAL;
+}
+
+static void prepare_tls(const char *chain, const char *key)
+{
+	identity = SSL_CTX_new(TLS_server_method());
+	SSL_CTX_set_alpn_select_cb(identity, choose_h2, NULL);
+	SSL_CTX_set_mode(identity,
+			 SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	if (SSL_CTX_use_certificate_chain_file(identity, chain) != 1 ||
+	    SSL_CTX_use_PrivateKey_file(identity, key, SSL_FILETYPE_PEM) != 1) {
+		ERR_print_errors_fp(stderr);
+		exit(1);
+	}
+}
+
+static SSL *begin_tls(int fd)
+{
+	SSL *tls = identity ? SSL_new(identity) : NULL;
+
+	if (tls) {
+		SSL_set_fd(tls, fd);
+		SSL_set_accept_state(tls);
+	}
+	return tls;
+}
+
+/* As recv and send say it: -1 with EAGAIN, -1, 0 at the end, or how many bytes. */
+static ssize_t result_of(SSL *tls, int result)
+{
+	int error = result > 0 ? SSL_ERROR_NONE : SSL_get_error(tls, result);
+
+	if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
+		errno = EAGAIN;
+		return -1;
+	}
+	ERR_clear_error();
+	return error == SSL_ERROR_NONE ? result : 0;
+}
+
+static ssize_t get(struct connection *c)
+{
+	if (c->tls) /* never more than a record: none is left inside */
+		return result_of(c->tls, SSL_read(c->tls, in, sizeof(in)));
+	return recv(c->fd, in, sizeof(in), 0);
+}
+
+static ssize_t put(struct connection *c)
+{
+	if (c->tls)
+		return result_of(c->tls, SSL_write(c->tls, c->out, (int)c->out_len));
+	return send(c->fd, c->out, c->out_len, MSG_NOSIGNAL);
+}
+
+/* In a handshake the kernel's readiness means nothing to what we have. */
+static bool shaking(const struct connection *c)
+{
+	return c->tls && !SSL_is_init_finished(c->tls);
+}
+
 /* ---- connections ---- */
 
 static void watch(int operation, int fd, uint32_t events, void *whom)
@@ -260,6 +336,7 @@ static void accept_one(int listener)
 	if (!c)
 		exit(1);
 	c->fd = fd;
+	c->tls = begin_tls(fd);
 	c->wants_out = false;
 	c->out_len = 0;
 	LIST_INIT(&c->calls);
@@ -275,6 +352,7 @@ static void close_connection(struct connection *c)
 	while (!LIST_EMPTY(&c->calls)) /* nghttp2 does not tell of them */
 		call_gone(LIST_FIRST(&c->calls));
 	nghttp2_session_del(c->session);
+	SSL_free(c->tls);
 	close(c->fd);
 	free(c);
 }
@@ -282,9 +360,9 @@ static void close_connection(struct connection *c)
 /* Hands out what is in c->out. False: the kernel takes no more now, or never again. */
 static bool flush(struct connection *c)
 {
-	ssize_t n = c->out_len ? send(c->fd, c->out, c->out_len, MSG_NOSIGNAL) : 0;
+	ssize_t n = c->out_len ? put(c) : 0;
 
-	if (n < 0)
+	if (n < 0 || shaking(c))
 		return false;
 	c->out_len -= (size_t)n;
 	memmove(c->out, c->out + n, c->out_len);
@@ -305,8 +383,8 @@ static void send_all(struct connection *c)
 		if (!flush(c))
 			break;
 	}
-	if (c->wants_out != (c->out_len > 0)) {
-		c->wants_out = c->out_len > 0;
+	if (c->wants_out != (c->out_len > 0 && !shaking(c))) {
+		c->wants_out = !c->wants_out;
 		watch(EPOLL_CTL_MOD, c->fd, EPOLLIN | (c->wants_out ? EPOLLOUT : 0), c);
 	}
 }
@@ -314,7 +392,7 @@ static void send_all(struct connection *c)
 /* False: the connection is over. */
 static bool receive(struct connection *c)
 {
-	ssize_t n = recv(c->fd, in, sizeof(in), 0);
+	ssize_t n = get(c);
 
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR;
@@ -407,11 +485,13 @@ int main(int argc, char **argv)
 	sigset_t asleep;
 	int listener;
 
-	if (argc < 3 || argc > 4) {
-		fprintf(stderr, "usage: sink PORT COUNTS [DELAY_MS]\n");
+	if (argc < 3 || argc == 5 || argc > 6) {
+		fprintf(stderr, "usage: sink PORT COUNTS [DELAY_MS [CHAIN KEY]]\n");
 		return 2;
 	}
 	delay_ms = argc > 3 ? strtol(argv[3], NULL, 10) : 0;
+	if (argc > 4)
+		prepare_tls(argv[4], argv[5]);
 	prepare_signals(&asleep);
 	counts = map_counts(argv[2], sizeof(*counts));
 	memset(counts, 0, sizeof(*counts));

@@ -1,4 +1,4 @@
-"""The collectors of the benchmarks, counting on core 1: sink.c for gRPC, sink_http.c, kafka_sink.py."""
+"""The collectors of the benchmarks, counting on core 1: sink.c for gRPC (also through TLS), sink_http.c, kafka_sink.py."""
 
 import mmap
 import signal
@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, http_env,
-                    kafka_env, start, wait_for_port)
+                    kafka_env, output_of, start, wait_for_port)
 
 # As in counts.h.
 FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
@@ -35,7 +35,7 @@ class Sink:
             raise Failed("the sink does not come up")
 
     def make_program(self, folder):
-        return compiled("sink", folder, "-lnghttp2")
+        return compiled("sink", folder, "-lnghttp2", "-lssl", "-lcrypto")
 
     def command(self):
         return [self.program, self.port, self.file, self.delay_ms]
@@ -71,6 +71,25 @@ class HttpSink(Sink):
         return [self.program, self.port, self.file]
 
 
+def certified(folder):
+    """A certificate for 127.0.0.1 that vouches for itself, and its key: two paths."""
+    chain, key = Path(folder) / "sink.pem", Path(folder) / "sink.key"
+    if not chain.exists():
+        output_of(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1",
+                   "-nodes", "-days", "1", "-subj", "/CN=sink", "-addext", "subjectAltName=IP:127.0.0.1",
+                   "-out", chain, "-keyout", key])
+    return chain, key
+
+
+class TlsSink(Sink):
+    def make_program(self, folder):
+        self.identity = certified(folder)
+        return super().make_program(folder)
+
+    def command(self):
+        return [*super().command(), *self.identity]
+
+
 class KafkaSink(Sink):
     def make_program(self, folder):
         return Path(__file__).parent / "kafka_sink.py"
@@ -79,17 +98,21 @@ class KafkaSink(Sink):
         return [sys.executable, self.program, self.port, self.file]
 
 
-SINKS = {"grpc": (Sink, grpc_env), "http": (HttpSink, http_env), "kafka": (KafkaSink, kafka_env)}
+SINKS = {"grpc": (Sink, grpc_env), "grpc+tls": (TlsSink, grpc_env), "http": (HttpSink, http_env),
+         "kafka": (KafkaSink, kafka_env)}
 
 
 class Place:
-    """Where the agent's segments go: a sink, or a file."""
+    """Where the agent's segments go: a sink, with TLS or without, or a file."""
 
     def __init__(self, folder, lib, protocol):
+        self.protocol = protocol
         sink, env = SINKS.get(protocol, (None, None))
         self.sink = sink(folder) if sink else None
         self.file = Path(folder) / "segments.jsonl"
         self.env = env(lib, self.sink.port) if sink else agent_env(lib, self.file)
+        if protocol == "grpc+tls":
+            self.env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = str(self.sink.identity[0])
 
     def counts(self):
         if self.sink:

@@ -116,11 +116,12 @@ libc = ctypes.CDLL(None)
 class Oap:
     """One OAP. The same object can be started again, on the same ports, after stop() or kill()."""
 
-    def __init__(self, grpc_port=None, http_port=None, token="", kafka="", log=None):
+    def __init__(self, grpc_port=None, http_port=None, token="", kafka="", log=None, tls=None):
         self.grpc_port = grpc_port or free_port()
         self.http_port = http_port or free_port()
         self.token = token
         self.kafka = kafka
+        self.tls = tls  # PEM files: certificate and those behind it, key, authority
         self.log = pathlib.Path(log) if log else HOME / f"oap-{self.grpc_port}.log"
         self.process = None
 
@@ -140,6 +141,9 @@ class Oap:
             result["OAP_TOKEN"] = self.token
         if self.kafka:
             result |= {"OAP_KAFKA": "default", "OAP_KAFKA_SERVERS": self.kafka}
+        if self.tls:
+            names = "OAP_TLS_CHAIN", "OAP_TLS_KEY", "OAP_TLS_CA"
+            result |= {"OAP_TLS": "true", **dict(zip(names, map(str, self.tls)))}
         return result
 
     def start(self):

@@ -14,6 +14,7 @@ import types
 
 import pytest
 
+from authority import Authority
 from conftest import SYSTEM_PYTHON, Bench, Stored, eventually
 
 BUY = ["/items/lamp", "/vouchers/today", "/items/lamp/reserve"]
@@ -275,6 +276,28 @@ def test_token_opens(new_oap, tmp_path):
         for output in wrong, missing:
             assert len(own_lines(output)) == 1, output
             assert b"open barley" not in output
+    finally:
+        bench.close()
+        oap.stop()
+
+
+def test_tls(new_oap, tmp_path):
+    """By netty's own TLS, with a token inside; who does not trust it, or speaks in the clear, says so."""
+    authority = Authority(tmp_path)
+    identity = authority.issue("oap")
+    oap = new_oap(token="open sesame", tls=(identity.chain, identity.key, authority.path))
+    bench, stored, begin = Bench(tmp_path, oap), Stored(oap.http), time.time() - 1
+    env = {"SW_AGENT_AUTHENTICATION": "open sesame"}
+    try:
+        clear = serve_some(bench, "clear", **env)
+        doubting = serve_some(bench, "doubting", **env, SW_AGENT_FORCE_TLS="true")
+        right = serve_some(bench, "right", **env, SW_AGENT_SSL_TRUSTED_CA_PATH=authority.path)
+        assert eventually(lambda: len(stored.traces("right", begin)) == 3)
+        assert stored.services() == {"right"}
+        assert own_lines(right) == []
+        assert len(own_lines(clear)) == 1, clear
+        [line] = own_lines(doubting)
+        assert "no TLS with the collector" in line and "its certificate is refused" in line
     finally:
         bench.close()
         oap.stop()

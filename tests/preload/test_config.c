@@ -45,6 +45,17 @@ Test(config, before_it_is_read)
 	assert_defaults(&sw_config);
 }
 
+/* OpenSSL's own names; nothing else that begins so is ours. */
+Test(config, names_without_our_prefix)
+{
+	struct sw_config config;
+
+	READ(&config, "SSL_CERT=x", "SSL_CERT_FILES=x", "SSL_CERT_FILE=/a", "SSL_CERT_DIR=/b:/c");
+	cr_assert_str_eq(config.tls_store_file, "/a");
+	cr_assert_str_eq(config.tls_store_folder, "/b:/c");
+	cr_assert_null(sw_config_complaint(0));
+}
+
 Test(config, empty_environment)
 {
 	struct sw_config config;

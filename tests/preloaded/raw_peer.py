@@ -251,8 +251,9 @@ def well(connection):
 
 
 class RawPeer:
-    def __init__(self, port, *scripts):
+    def __init__(self, port, *scripts, tls=None):
         self.port, self.scripts = port, scripts or (well,)
+        self.tls = tls  # a context of ssl: the scripts speak inside TLS
         self.changed = threading.Condition()
         self.connections, self.streams, self.accepted = [], [], []
         self.received, self.failures = 0, []
@@ -286,13 +287,16 @@ class RawPeer:
             threading.Thread(target=self.play, args=(connection, script), daemon=True).start()
 
     def play(self, connection, script):
-        with connection.sock:
-            try:
-                script(connection)
-            except (Gone, OSError):
-                pass
-            except Exception as failure:  # the other side broke a rule
-                self.failures.append(repr(failure))
+        try:
+            if self.tls:
+                connection.sock = self.tls.wrap_socket(connection.sock, server_side=True)
+            script(connection)
+        except (Gone, OSError):
+            pass
+        except Exception as failure:  # the other side broke a rule
+            self.failures.append(repr(failure))
+        finally:
+            connection.sock.close()
 
     def until(self, condition, timeout=20):
         with self.changed:

@@ -93,8 +93,9 @@ class Handler(grpc.GenericRpcHandler):
 
 
 class Sink:
-    def __init__(self, port, host="127.0.0.1", options=()):
+    def __init__(self, port, host="127.0.0.1", options=(), tls=None):
         self.port, self.host, self.options, self.server = port, host, options, None
+        self.tls = tls  # server credentials of grpcio
         self.token, self.refusal = None, grpc.StatusCode.UNAUTHENTICATED
         self.missing, self.statuses, self.hasty = set(), {}, False
         self.delay, self.deaf = 0, threading.Event()
@@ -115,7 +116,7 @@ class Sink:
         deadline = time.monotonic() + 5
         while True:
             try:
-                assert self.server.add_insecure_port(f"{self.host}:{self.port}")
+                assert self.listen(f"{self.host}:{self.port}")
                 break
             except (RuntimeError, AssertionError):
                 if time.monotonic() > deadline:
@@ -123,6 +124,11 @@ class Sink:
                 time.sleep(0.05)
         self.server.start()
         return self
+
+    def listen(self, address):
+        if self.tls:
+            return self.server.add_secure_port(address, self.tls)
+        return self.server.add_insecure_port(address)
 
     def stop(self):
         """Cuts off every call and connection; what has arrived is kept."""

@@ -37,7 +37,7 @@ static void done(void *arg, void *owner, const struct sw_answer *answer)
 
 static void setup(void)
 {
-	struct sw_session_peer who = {"oap:11800", "", done, NULL};
+	struct sw_session_peer who = {.authority = "oap:11800", .token = "", .done = done};
 
 	sw_session_start(&session, &who);
 	peer = sw_writer(peer_bytes, sizeof(peer_bytes));
@@ -188,7 +188,7 @@ Test(session, a_call_is_sent_and_answered)
 
 Test(session, the_token_is_a_secret)
 {
-	struct sw_session_peer who = {"oap:11800", "s3cret", done, NULL};
+	struct sw_session_peer who = {.authority = "oap:11800", .token = "s3cret", .done = done};
 
 	sw_session_start(&session, &who);
 	start_call();

@@ -32,7 +32,7 @@ static bool start_openssl(bool tls)
 static int start(const struct sw_host *host)
 {
 	sw_http_host = host;
-	if (!start_openssl(host->config->force_tls))
+	if (!start_openssl(sw_config_wants_tls(host->config)))
 		return -EIO;
 	return curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK ? 0 : -EIO;
 }

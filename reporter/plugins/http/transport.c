@@ -378,10 +378,10 @@ static int open_client(struct sw_agent *agent)
 		.token = config->authentication,
 		.proxy = http.proxy,
 		.proxy_user = http.proxy_user,
-		.tls = config->force_tls,
-		.ca = config->ssl_ca,
-		.chain = config->ssl_chain,
-		.key = config->ssl_key,
+		.tls = sw_config_wants_tls(config),
+		.ca = config->tls_ca,
+		.chain = config->tls_chain,
+		.key = config->tls_key,
 		.connect_ms = CONNECT_MS,
 		.call_ms = CALL_MS,
 		.ended = ended,
@@ -429,8 +429,9 @@ static enum sw_sent http_send(struct sw_agent *agent, struct sw_batch *batch)
 		return SW_SENT_NEVER; /* a kind that this protocol has not */
 	if (!call || !look_up(addresses) || !close_list(batch))
 		return SW_SENT_LATER;
-	snprintf(url, sizeof(url), "%s://%s%s", sw_http_host->config->force_tls ? "https" : "http",
-		 http.authority, rows[batch->kind].path);
+	snprintf(url, sizeof(url), "%s://%s%s",
+		 sw_config_wants_tls(sw_http_host->config) ? "https" : "http", http.authority,
+		 rows[batch->kind].path);
 	if (!sw_client_start(&(struct sw_client_call){
 		    .url = url,
 		    .addresses = addresses[0] ? addresses : NULL,
