@@ -22,7 +22,8 @@ static _Atomic unsigned inside;	     /* threads that hold a lock, or are about t
 static _Atomic uint64_t shut_end_ns; /* nobody enters before; 0: open */
 static _Atomic bool was_empty;	     /* since it was shut */
 
-/* Of the thread. Not from the few bytes that the loader keeps for objects that come late. */
+/* Of the thread; only of ours, for the first look at it allocates. Not from the few bytes that the
+ * loader keeps for objects that come late. */
 static _Thread_local unsigned depth __attribute__((tls_model("global-dynamic")));
 
 static uint64_t now_ns(void)
@@ -78,7 +79,6 @@ bool sw_kafka_gate_forked(void)
 	bool empty = atomic_load(&was_empty);
 
 	atomic_store(&inside, 0);
-	depth = 0;
 	sw_kafka_gate_open();
 	return empty;
 }

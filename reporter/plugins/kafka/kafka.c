@@ -114,7 +114,7 @@ static void take_line(rd_kafka_event_t *event)
 		sw_kafka_host->say(SW_LEVEL_DEBUG, "Kafka: %s: %s", facility, text);
 }
 
-/* Everything comes back to us, and waits here until a broker is heard. */
+/* Everything comes back to us, and waits here until a broker is there. */
 static void go_down(void)
 {
 	kafka.down = true;
