@@ -320,6 +320,7 @@ class Broker:
                 connection = Connection(self, sock)
                 with self.changed:
                     self.connections.append(connection)
+                    self.changed.notify_all()
                 connection.serve()
         except (Gone, OSError):
             pass
