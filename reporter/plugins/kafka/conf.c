@@ -24,6 +24,8 @@ static const struct {
 	{"client.id", "swagent"},
 	/* the partition that Java's and Python's producers choose for a key */
 	{"partitioner", "murmur2_random"},
+	/* a batch of ours comes at once; the end of a program would wait for the default, 5 */
+	{"linger.ms", "1"},
 	/* ours wait with us, where they are counted and limited */
 	{"message.timeout.ms", "30000"},
 	{"socket.keepalive.enable", "true"},
