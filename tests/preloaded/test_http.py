@@ -169,7 +169,7 @@ def test_several_collectors(web, ports):
         second.segments(3)
         server.ask(1)
         second.segments(4)
-        server.stop(warnings=1)
+        assert len(ours(server.stop(warnings=None))) <= 1  # none if there was always somebody
 
 
 # ---- proxies ----
