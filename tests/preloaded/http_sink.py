@@ -47,7 +47,8 @@ class Request:
         self.method, self.target, self.version = lines[0].split(" ")
         self.path = urllib.parse.urlsplit(self.target).path
         self.headers = [tuple(line.split(": ", 1)) for line in lines[1:]]
-        self.connection, self.number, self.messages, self.accepted = connection, number, [], False
+        self.connection, self.number, self.messages = connection, number, []
+        self.accepted = self.answered = False
 
     def __repr__(self):
         return f"<{self.path} {len(self.messages)} {'accepted' if self.accepted else 'not accepted'}>"
@@ -124,6 +125,7 @@ class Connection:
             if re.match(rb"(HTTP/1\.. 1\d\d[^\r]*\r\n([^\r]+\r\n)*\r\n)*HTTP/1\.. 2", answer):
                 self.sink.accept(request)
             self.sock.sendall(answer)
+            self.sink.answered(request)
             if getattr(script, "last", False):
                 raise Gone("as announced")
 
@@ -133,7 +135,7 @@ class HttpSink:
         self.port, self.scripts, self.host, self.tls = port, scripts or (well,), host, tls
         self.changed = threading.Condition()
         self.requests, self.connections, self.failures, self.heads = [], [], [], 0
-        self.refused_handshakes = 0
+        self.refused_handshakes, self.stopped = 0, False
 
     def __enter__(self):
         family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
@@ -146,9 +148,14 @@ class HttpSink:
         assert not self.failures, self.failures
 
     def stop(self):
+        """What was accepted is answered first: else it would rightly come again."""
+        with self.changed:
+            self.changed.wait_for(lambda: all(r.answered for r in self.requests if r.accepted), 2)
         self.listener.shutdown(socket.SHUT_RDWR)
         self.listener.close()
-        for connection in self.connections:
+        with self.changed:
+            self.stopped, open_ones = True, list(self.connections)
+        for connection in open_ones:
             try:
                 connection.sock.shutdown(socket.SHUT_RDWR)
             except OSError:
@@ -173,6 +180,9 @@ class HttpSink:
         connection = Connection(self, sock)
         with self.changed:
             self.connections.append(connection)
+            if self.stopped:
+                sock.close()
+                return
         with sock:
             try:
                 connection.serve()
@@ -195,6 +205,11 @@ class HttpSink:
     def accept(self, request):
         with self.changed:
             request.accepted = True
+            self.changed.notify_all()
+
+    def answered(self, request):
+        with self.changed:
+            request.answered = True
             self.changed.notify_all()
 
     def of(self, path, accepted=True):

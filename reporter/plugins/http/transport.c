@@ -54,7 +54,7 @@ static struct {
 	unsigned hosts, at;   /* in the list; the one in use */
 	unsigned failed;      /* attempts in a row that failed */
 	bool again;	      /* another collector is to be tried at once */
-	bool useful;	      /* the one in use has answered */
+	bool useful;	      /* some collector has answered, ever */
 	uint64_t resolved_ns; /* when `at` was; 0: it was not */
 	struct sw_backoff backoff;
 	char authority[SW_AUTHORITY_MAX]; /* of `at` */
@@ -119,7 +119,6 @@ static bool fail_host(unsigned host, uint64_t least_ns)
 		return false;
 	http.at = (http.at + 1) % http.hosts;
 	http.resolved_ns = 0;
-	http.useful = false;
 	if (++http.failed < http.hosts) {
 		http.again = true;
 		return false;
@@ -151,9 +150,11 @@ static void distrusted(unsigned host, const char *why)
 	fail_host(host, 0);
 }
 
-static void cut(unsigned host, const char *why)
+/* One that answers and sometimes breaks off (it restarts, somebody between us ends connections) is
+ * no news. */
+static void cut(unsigned host, const char *why, bool strange)
 {
-	if (http.useful)
+	if (http.useful && !strange)
 		sw_http_host->say(SW_LEVEL_DEBUG, "the connection to %s ended: %s", http.authority,
 				  why);
 	else if (first_time(SAID_SPEECH))
@@ -223,7 +224,7 @@ static enum sw_sent judge(const struct underway *call, const struct sw_client_en
 		break;
 	case SW_CLIENT_CUT:
 	case SW_CLIENT_STRANGE:
-		cut(call->host, end->why);
+		cut(call->host, end->why, end->outcome == SW_CLIENT_STRANGE);
 		break;
 	case SW_CLIENT_STALE:
 		http.again = true;
