@@ -44,6 +44,8 @@ static struct sw_tls_context *tls_context_new(const struct sw_tls_wish *wish, ch
 
 static struct sw_tls_context *tls_context_free(struct sw_tls_context *context)
 {
+	if (!context) /* a child's first word: the mark of its parent stays */
+		return NULL;
 	within = true;
 	sw_context_put(context);
 	within = false;
@@ -62,6 +64,8 @@ static struct sw_tls_session *tls_session_new(struct sw_tls_context *context, co
 
 static struct sw_tls_session *tls_session_free(struct sw_tls_session *session)
 {
+	if (!session)
+		return NULL;
 	within = true;
 	sw_engine_free(session);
 	within = false;

@@ -721,6 +721,8 @@ static void fork_now(int signal)
 
 	(void)signal;
 	if (child == 0) {
+		tls->context_free(NULL); /* as channel.c does */
+		tls->session_free(NULL);
 		_exit(tls->context_new(&wish, why, sizeof(why)) == NULL &&
 		      strcmp(why, "the process forked while TLS was at work") == 0);
 	}
