@@ -553,6 +553,14 @@ def test_https(bench, origin, ports, papers):
         collector.segments(2)
 
 
+def test_the_time_zone_is_the_programs(bench, origin, compiled, ports, papers):
+    port = ports()
+    with HttpSink(port, tls=server_context(papers)) as collector:
+        result = bench.both([compiled("zones"), origin.port], env=over_https(port, papers))
+        assert b"20:16 XYZ" in result.out, "01:46:40 by UTC"
+        collector.segments(1)
+
+
 def test_https_in_a_server(bench, ports, program, papers):
     port = ports()
     with HttpSink(port, tls=server_context(papers)) as collector:

@@ -300,6 +300,13 @@ def test_tls(web, tls_broker, authority):
     server.stop()
 
 
+def test_the_time_zone_is_the_programs(bench, origin, compiled, tls_broker, authority):
+    result = bench.both([compiled("zones"), origin.port],
+                        env=over_kafka(tls_broker.port, **over_tls(authority)))
+    assert b"20:16 XYZ" in result.out, "01:46:40 by UTC"
+    tls_broker.segments(1)
+
+
 def test_mutual_tls(web, tls_broker, authority):
     tls_broker.context.verify_mode = ssl.CERT_REQUIRED
     tls_broker.context.load_verify_locations(authority / "ca.pem")

@@ -2,8 +2,6 @@
  * What curl and OpenSSL get when they ask libc for things that are the program's, or that we do for
  * them. These definitions are hidden and win over libc's within this object only.
  *
- *   the environment   the program may be changing it at this moment; no proxy, no key log file and
- *                     no search path of its is ours
  *   threads, children, signal handlers, other objects   none; curl's resolver would be a thread
  *   descriptors       sockets are opened by sockets.c; curl's pair to wake itself is not needed
  *   the resolver      addresses are given (transport.c)
@@ -27,18 +25,6 @@ static long with_errno(long result)
 		return result;
 	errno = (int)-result;
 	return -1;
-}
-
-char *getenv(const char *name)
-{
-	(void)name;
-	return NULL;
-}
-
-char *secure_getenv(const char *name)
-{
-	(void)name;
-	return NULL;
 }
 
 int pthread_create(pthread_t *restrict thread, const pthread_attr_t *restrict attr,

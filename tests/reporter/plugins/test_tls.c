@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 #include "reporter/plugin.h"
-#include "reporter/plugins/tls/libc.h"
+#include "reporter/plugins/libc.h"
 
 #define HOUR 3600
 

@@ -1,4 +1,4 @@
-/* What the linker gives OpenSSL instead of functions of libc (meson.build). */
+/* What the linker gives the libraries instead of functions of libc (meson.build). */
 #pragma once
 
 #include <time.h>

@@ -1,11 +1,12 @@
 /*
- * Functions of libc that OpenSSL would call and that the program could notice, done otherwise.
+ * Functions of libc that the libraries in a plug-in would call and that the program could notice,
+ * done otherwise. Part of every plug-in.
  *
  * The environment is the program's, which may be changing it at this moment. And libc's gmtime_r
  * settles the time zone when it is called first: a program that sets TZ later and calls localtime_r
  * would get the zone of before.
  */
-#include "reporter/plugins/tls/libc.h"
+#include "reporter/plugins/libc.h"
 
 #include <stdbool.h>
 #include <stddef.h>
