@@ -18,11 +18,20 @@ struct sw_backoff {
 	uint64_t next_ns; /* 0: the last attempt was good */
 };
 
-static inline uint64_t sw_backoff_jittered(uint64_t ns)
+/* Any number; 0 where the kernel has no chance to give yet. Also for where a list is begun, so that
+ * many programs with one list share its load. */
+static inline uint32_t sw_backoff_dice(void)
 {
 	uint32_t dice = 0;
 
 	sw_sys(getrandom, &dice, sizeof(dice), GRND_NONBLOCK);
+	return dice;
+}
+
+static inline uint64_t sw_backoff_jittered(uint64_t ns)
+{
+	uint32_t dice = sw_backoff_dice();
+
 	return ns - ns / 5 + ns * 2 / 5 * (dice % 1024) / 1024;
 }
 

@@ -10,7 +10,6 @@
  */
 #include <netdb.h>
 #include <sys/epoll.h>
-#include <sys/random.h>
 
 #include "preload/config.h"
 #include "preload/sys.h"
@@ -63,14 +62,6 @@ static struct {
 
 static bool said[COMPLAINTS]; /* kept across fork: once for all children */
 
-static bool first_time(enum complaint complaint)
-{
-	bool first = !said[complaint];
-
-	said[complaint] = true;
-	return first;
-}
-
 /* ---- framing ---- */
 
 /* gRPC's length prefix: not compressed, four bytes of length. */
@@ -101,7 +92,7 @@ static void go_down(void)
 /* Certificates, ours and theirs; what of it the configuration can mend. */
 static void say_tls(const char *why)
 {
-	if (first_time(SAID_TLS))
+	if (sw_say_first(&said[SAID_TLS]))
 		sw_say(SW_LEVEL_WARNING,
 		       "no TLS with the collector %s: %s; what cannot wait is dropped "
 		       "(SW_AGENT_SSL_TRUSTED_CA_PATH, SW_AGENT_SSL_CERT_CHAIN_PATH, "
@@ -115,7 +106,7 @@ static void lost(const char *why)
 		sw_say(SW_LEVEL_DEBUG, "the connection to %s ended: %s", grpc.authority, why);
 	} else if (why == grpc.channel.why && grpc.channel.by_tls) {
 		say_tls(why);
-	} else if (first_time(SAID_SPEECH)) {
+	} else if (sw_say_first(&said[SAID_SPEECH])) {
 		sw_say(SW_LEVEL_WARNING,
 		       "%s does not answer as a gRPC server (%s); what cannot wait is dropped "
 		       "(SW_AGENT_COLLECTOR_BACKEND_SERVICES)",
@@ -128,7 +119,7 @@ static void lost(const char *why)
 
 static void unreachable(const char *why)
 {
-	if (first_time(SAID_UNREACHABLE))
+	if (sw_say_first(&said[SAID_UNREACHABLE]))
 		sw_say(SW_LEVEL_WARNING,
 		       "no collector at %s: %s; what cannot wait is dropped "
 		       "(SW_AGENT_COLLECTOR_BACKEND_SERVICES)",
@@ -188,10 +179,9 @@ static long try_from(unsigned at)
 static int resolve_now(void)
 {
 	int hosts = sw_address_check(sw_config.collector), error = 0;
-	uint32_t dice = 0;
+	uint32_t dice = sw_backoff_dice();
 
 	grpc.addresses = 0;
-	sw_sys(getrandom, &dice, sizeof(dice), GRND_NONBLOCK);
 	for (int i = 0; i < hosts; i++) {
 		unsigned n = (dice + (unsigned)i) % (unsigned)hosts;
 		int failed =
@@ -334,7 +324,7 @@ static const char *const status_names[SW_GRPC_STATUSES] = {
 
 static void say_faulty(const struct sw_batch *batch, const struct sw_answer *answer)
 {
-	if (first_time(SAID_BATCH))
+	if (sw_say_first(&said[SAID_BATCH]))
 		sw_say(SW_LEVEL_WARNING, "%s refuses a %s batch: %s (%s)", grpc.authority,
 		       sw_kinds[batch->kind].name, status_names[answer->status],
 		       answer->message[0] ? answer->message : "no reason given");
@@ -342,7 +332,7 @@ static void say_faulty(const struct sw_batch *batch, const struct sw_answer *ans
 
 static void say_refused(const struct sw_answer *answer)
 {
-	if (first_time(SAID_TOKEN))
+	if (sw_say_first(&said[SAID_TOKEN]))
 		sw_say(SW_LEVEL_WARNING,
 		       "%s refuses us: %s (%s); what cannot wait is dropped "
 		       "(SW_AGENT_AUTHENTICATION %s)",
@@ -354,7 +344,7 @@ static void say_refused(const struct sw_answer *answer)
 static void note_unknown(const struct sw_batch *batch)
 {
 	grpc.unimplemented[batch->kind] = true;
-	if (batch->kind == SW_BATCH_SEGMENT && first_time(SAID_METHOD))
+	if (batch->kind == SW_BATCH_SEGMENT && sw_say_first(&said[SAID_METHOD]))
 		sw_say(SW_LEVEL_WARNING, "%s does not know %s; these records are dropped",
 		       grpc.authority, sw_kinds[batch->kind].method);
 }

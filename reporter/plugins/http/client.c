@@ -41,11 +41,6 @@ static struct {
 	struct sw_client_wish wish;
 } client;
 
-static uint64_t now(void)
-{
-	return sw_clock_ns(CLOCK_MONOTONIC);
-}
-
 /* ---- what curl asks for, within its turns ---- */
 
 static curl_socket_t open_socket(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -77,7 +72,7 @@ static int watch_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void 
 static int set_timer(CURLM *multi, long ms, void *arg)
 {
 	(void)multi, (void)arg;
-	client.due_ns = ms < 0 ? 0 : now() + (uint64_t)ms * 1000000u;
+	client.due_ns = ms < 0 ? 0 : sw_clock_ns(CLOCK_MONOTONIC) + (uint64_t)ms * 1000000u;
 	return 0;
 }
 
@@ -288,7 +283,7 @@ bool sw_client_start(const struct sw_client_call *wanted)
 	}
 	call->underway = true;
 	client.underway++;
-	client.stirred_ns = now();
+	client.stirred_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	return true;
 }
 
@@ -396,14 +391,15 @@ static void happened(int fd, uint32_t events)
 		what |= CURL_CSELECT_OUT;
 	if (events & EPOLLERR)
 		what |= CURL_CSELECT_ERR;
-	client.stirred_ns = now();
+	client.stirred_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	turn(fd, what);
 	harvest();
 }
 
 uint64_t sw_client_run(void)
 {
-	for (int i = 0; i < TURNS_MAX && client.due_ns && client.due_ns <= now(); i++) {
+	for (int i = 0;
+	     i < TURNS_MAX && client.due_ns && client.due_ns <= sw_clock_ns(CLOCK_MONOTONIC); i++) {
 		client.due_ns = 0;
 		turn(CURL_SOCKET_TIMEOUT, 0);
 		harvest();

@@ -16,6 +16,7 @@
 #include "reporter/backoff.h"
 #include "reporter/plugins/http/client.h"
 #include "reporter/plugins/http/sockets.h"
+#include "reporter/say.h"
 
 #define SECOND 1000000000ull
 #define CONNECT_MS 5000
@@ -69,14 +70,6 @@ static struct underway {
 } underway[SW_CLIENT_CALLS];
 
 static bool said[COMPLAINTS]; /* kept across fork: once for all children */
-
-static bool first_time(enum complaint complaint)
-{
-	bool first = !said[complaint];
-
-	said[complaint] = true;
-	return first;
-}
 
 /* ---- framing ---- */
 
@@ -133,7 +126,7 @@ static void unreachable(unsigned host, const char *why)
 	char authority[SW_AUTHORITY_MAX];
 
 	memcpy(authority, http.authority, sizeof(authority));
-	if (fail_host(host, 0) && first_time(SAID_UNREACHABLE))
+	if (fail_host(host, 0) && sw_say_first(&said[SAID_UNREACHABLE]))
 		sw_http_host->say(SW_LEVEL_WARNING,
 				  "no collector at %s: %s; what cannot wait is dropped "
 				  "(SW_AGENT_COLLECTOR_BACKEND_SERVICES)",
@@ -142,7 +135,7 @@ static void unreachable(unsigned host, const char *why)
 
 static void distrusted(unsigned host, const char *why)
 {
-	if (first_time(SAID_TRUST))
+	if (sw_say_first(&said[SAID_TRUST]))
 		sw_http_host->say(SW_LEVEL_WARNING,
 				  "no TLS with %s: %s; what cannot wait is dropped "
 				  "(SW_AGENT_SSL_TRUSTED_CA_PATH, SW_AGENT_SSL_CERT_CHAIN_PATH)",
@@ -157,7 +150,7 @@ static void cut(unsigned host, const char *why, bool strange)
 	if (http.useful && !strange)
 		sw_http_host->say(SW_LEVEL_DEBUG, "the connection to %s ended: %s", http.authority,
 				  why);
-	else if (first_time(SAID_SPEECH))
+	else if (sw_say_first(&said[SAID_SPEECH]))
 		sw_http_host->say(SW_LEVEL_WARNING,
 				  "%s does not answer as an HTTP server (%s); what cannot wait is "
 				  "dropped (SW_AGENT_COLLECTOR_BACKEND_SERVICES)",
@@ -179,7 +172,7 @@ static enum sw_sent busy(unsigned host, const struct sw_client_end *end)
 {
 	uint64_t wait_s = SW_MIN(end->retry_after_s, SW_BACKOFF_MOST_NS / SECOND);
 
-	if (first_time(SAID_BUSY))
+	if (sw_say_first(&said[SAID_BUSY]))
 		sw_http_host->say(
 			SW_LEVEL_WARNING,
 			"%s answers with status %ld and is asked again later; what cannot "
@@ -192,7 +185,7 @@ static enum sw_sent busy(unsigned host, const struct sw_client_end *end)
 /* Sending it once more would bring the same answer. */
 static enum sw_sent refused(const struct sw_batch *batch, const struct sw_client_end *end)
 {
-	if (first_time(SAID_BATCH))
+	if (sw_say_first(&said[SAID_BATCH]))
 		sw_http_host->say(
 			SW_LEVEL_WARNING,
 			"%s refuses a %s batch with status %ld%s; such records are dropped",
@@ -328,7 +321,7 @@ static bool look_up(char ret_text[RESOLVE_MAX])
 
 static int wrong(const char *key, const char *want)
 {
-	if (first_time(SAID_SETTING))
+	if (sw_say_first(&said[SAID_SETTING]))
 		sw_http_host->say(SW_LEVEL_WARNING, "%s is not %s; nothing is sent", key, want);
 	return -EINVAL;
 }
@@ -361,15 +354,6 @@ static bool read_proxy(void)
 		    sizeof(http.proxy_user)) &&
 	       copy(sw_bytes_from(text, at), http.proxy, sizeof(http.proxy)) &&
 	       sw_http_host->address_check(http.proxy) == 1;
-}
-
-/* Many programs with one list share its load. */
-static unsigned any_of(unsigned count)
-{
-	uint32_t dice = 0;
-
-	sw_sys(getrandom, &dice, sizeof(dice), GRND_NONBLOCK);
-	return dice % count;
 }
 
 static int open_client(struct sw_agent *agent)
@@ -405,7 +389,7 @@ static int http_open(struct sw_agent *agent)
 		return wrong("SW_AGENT_COLLECTOR_PROXY", "[http://][USER:PASSWORD@]HOST:PORT");
 	if (http.hosts != (unsigned)hosts) {
 		http.hosts = (unsigned)hosts;
-		http.at = any_of(http.hosts);
+		http.at = sw_backoff_dice() % http.hosts;
 	}
 	http.resolved_ns = 0; /* curl's memory of it went with the last thread */
 	return open_client(agent);

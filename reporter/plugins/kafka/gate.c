@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "preload/sys.h"
 #include "reporter/plugins/kafka/kafka.h"
 
 /* Longer than a fork takes, whatever the size of the process; a handler may jump out of one. */
@@ -26,19 +27,11 @@ static _Atomic bool was_empty;	     /* since it was shut */
  * loader keeps for objects that come late. */
 static _Thread_local unsigned depth __attribute__((tls_model("global-dynamic")));
 
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 static bool is_shut(void)
 {
 	uint64_t end = atomic_load(&shut_end_ns);
 
-	return end && now_ns() < end;
+	return end && sw_clock_ns(CLOCK_MONOTONIC) < end;
 }
 
 static void enter(void)
@@ -62,8 +55,8 @@ static void leave(void)
 
 void sw_kafka_gate_shut(uint64_t end_ns)
 {
-	atomic_store(&shut_end_ns, now_ns() + SHUT_MOST_NS);
-	while (atomic_load(&inside) && now_ns() < end_ns)
+	atomic_store(&shut_end_ns, sw_clock_ns(CLOCK_MONOTONIC) + SHUT_MOST_NS);
+	while (atomic_load(&inside) && sw_clock_ns(CLOCK_MONOTONIC) < end_ns)
 		sched_yield();
 	atomic_store(&was_empty, atomic_load(&inside) == 0);
 }

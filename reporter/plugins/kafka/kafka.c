@@ -12,10 +12,11 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <syslog.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "preload/sys.h"
 #include "reporter/plugins/kafka/flight.h"
+#include "reporter/say.h"
 
 #define SECOND 1000000000ull
 #define PAUSE_MOST_NS (30 * SECOND)
@@ -56,22 +57,6 @@ static bool broken;
 /* Kept across fork: once for all children. */
 static bool said[COMPLAINTS];
 static char facilities[FACILITIES_MAX][FACILITY_BYTES];
-
-static bool first_time(enum complaint complaint)
-{
-	bool first = !said[complaint];
-
-	said[complaint] = true;
-	return first;
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * SECOND + (uint64_t)t.tv_nsec;
-}
 
 /* ---- what librdkafka says ---- */
 
@@ -121,7 +106,7 @@ static void go_down(void)
 	kafka.agent->retry_ns = kafka.agent->now_ns + SECOND;
 	rd_kafka_purge(kafka.client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
 					     RD_KAFKA_PURGE_F_NON_BLOCKING);
-	if (first_time(SAID_UNREACHABLE))
+	if (sw_say_first(&said[SAID_UNREACHABLE]))
 		sw_kafka_host->say(SW_LEVEL_WARNING,
 				   "no Kafka broker can be used: %s; what cannot wait is dropped "
 				   "(SW_KAFKA_BOOTSTRAP_SERVERS=%s)",
@@ -176,13 +161,13 @@ static void land(void)
 {
 	struct sw_flight_news news = sw_flight_land(kafka.agent, !kafka.down);
 
-	if (news.lost && first_time(SAID_LOST))
+	if (news.lost && sw_say_first(&said[SAID_LOST]))
 		sw_kafka_host->say(SW_LEVEL_WARNING,
 				   "Kafka refuses a record for good: %s; it is dropped",
 				   rd_kafka_err2str(news.lost));
 	if (news.error) {
 		pause_offering();
-		if (first_time(SAID_REFUSED))
+		if (sw_say_first(&said[SAID_REFUSED]))
 			sw_kafka_host->say(SW_LEVEL_WARNING,
 					   "Kafka does not take our records: %s; what cannot wait "
 					   "is dropped",
@@ -209,7 +194,7 @@ static void ready(struct sw_watch *watch, uint32_t events)
 	(void)events;
 	if (read(watch->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
 		return;
-	kafka.agent->now_ns = now_ns();
+	kafka.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	if (kafka.client) {
 		take_events();
 		land();
@@ -292,7 +277,7 @@ static bool make_client(void)
 		drop_client();
 	kafka.busy = false;
 	sw_kafka_host->delicate(false);
-	if (!ok && first_time(SAID_CLIENT))
+	if (!ok && sw_say_first(&said[SAID_CLIENT]))
 		sw_kafka_host->say(SW_LEVEL_WARNING,
 				   "Kafka cannot be used: %s; what cannot wait is dropped", why);
 	kafka.down = false;
@@ -317,7 +302,7 @@ static void end_client(struct sw_agent *agent)
 /* An idempotent producer may lose its right to go on. The next one begins anew. */
 static void bury(struct sw_agent *agent)
 {
-	if (first_time(SAID_DEAD))
+	if (sw_say_first(&said[SAID_DEAD]))
 		sw_kafka_host->say(SW_LEVEL_WARNING,
 				   "Kafka's producer must begin anew: %s; what cannot wait is "
 				   "dropped",
@@ -368,7 +353,7 @@ static int kafka_open(struct sw_agent *agent)
 	kafka.owner = getpid();
 	kafka.agent = agent;
 	if (!sw_kafka_host->fd_private()) {
-		if (first_time(SAID_SHARED))
+		if (sw_say_first(&said[SAID_SHARED]))
 			sw_kafka_host->say(SW_LEVEL_WARNING,
 					   "Kafka needs a table of descriptors of its own, which "
 					   "this sandbox refuses; nothing is sent");
