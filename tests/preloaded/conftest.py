@@ -262,3 +262,20 @@ def program():
         return [python, str(HERE / "programs" / name), *map(str, args)]
 
     return argv
+
+
+@pytest.fixture
+def black_hole(ports):
+    """A port where connecting takes for ever: the backlog is full."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", ports()))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        waiting = [socket.socket() for _ in range(4)]
+        for one in waiting:
+            one.setblocking(False)
+            one.connect_ex(("127.0.0.1", port))
+        assert listening(port)
+        yield port
+        for one in waiting:
+            one.close()

@@ -1,12 +1,10 @@
 """Several collectors: one list is shared by many programs, what one cannot take goes to another, and
 one that was away is used again. One connection at a time, whichever it is."""
 
-import socket
 import time
 
 import pytest
 
-from conftest import listening
 from sink import Sink
 from test_grpc import EXIT_FLUSH_S, curl, over_grpc, web  # noqa: F401  web is a fixture
 
@@ -101,20 +99,10 @@ def test_all_go_away_and_one_comes_back(web, two):  # noqa: F811
 
 
 @pytest.mark.slow
-def test_one_that_does_not_accept(web, ports):  # noqa: F811
+def test_one_that_does_not_accept(web, ports, black_hole):  # noqa: F811
     """Connecting to it takes for ever: after 5 s the next is tried."""
-    with socket.socket() as listener, Sink(ports()) as collector:
-        listener.bind(("127.0.0.1", ports()))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        assert listening(port)
-        servers = [web(listed(port, collector), name=f"web{i}").ask(3) for i in range(3)]
+    with Sink(ports()) as collector:
+        servers = [web(listed(black_hole, collector), name=f"web{i}").ask(3) for i in range(3)]
         collector.segments(9, timeout=15)
         for server in servers:
             server.stop()
-        for one in waiting:
-            one.close()

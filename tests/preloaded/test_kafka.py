@@ -4,7 +4,6 @@ lose what could have been delivered. The broker is kafka_broker.Broker, by hand.
 import os
 import re
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -380,22 +379,6 @@ def test_bad_address(bench, origin, address):
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) <= 1 and len(with_us.err) < 2000, with_us.err
     assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 1
-
-
-@pytest.fixture
-def black_hole(ports):
-    """A port where connecting takes for ever: the backlog is full."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", ports()))
-        listener.listen(0)
-        port = listener.getsockname()[1]
-        waiting = [socket.socket() for _ in range(4)]
-        for one in waiting:
-            one.setblocking(False)
-            one.connect_ex(("127.0.0.1", port))
-        yield port
-        for one in waiting:
-            one.close()
 
 
 def test_start_of_a_program(bench, origin, ports, black_hole):
