@@ -358,8 +358,8 @@ unsigned sw_config_unknown_count(void)
 void sw_config_read(char *const *environment, struct sw_config *ret_config)
 {
 	store_used = 0;
+	memset(families, 0, families_used); /* not pages that nobody has touched */
 	families_used = 0;
-	memset(families, 0, sizeof(families));
 	complaint_count = 0;
 	unknown_kept = unknown_count = 0;
 	memset(seen, 0, sizeof(seen));
