@@ -139,14 +139,15 @@ static void found_empty(const sw_object *queue)
 
 void sw_python_taken(const sw_object *queue, const sw_object *item)
 {
-	struct item *known = item && is_task(item) ? find(item) : NULL;
+	bool task = item && is_task(item);
+	struct item *known = task ? find(item) : NULL;
 	struct sw_whom whom = {.talk = 0};
 
 	if (!item) {
 		found_empty(queue);
 		return;
 	}
-	if (!is_task(item) && strstr(sw_python_type_name(sw_python_type(queue)), "Lifo"))
+	if (!task && strstr(sw_python_type_name(sw_python_type(queue)), "Lifo"))
 		return;
 	took_from = queue;
 	if (known) {
