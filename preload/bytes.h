@@ -17,6 +17,7 @@
  */
 #define SW_PAGE 4096
 #define SW_COUNT_OF(a) (sizeof(a) / sizeof((a)[0]))
+#define SW_MAX(a, b) ((a) > (b) ? (a) : (b))
 #define SW_MIN(a, b) ((a) < (b) ? (a) : (b))
 
 struct sw_bytes {

@@ -3,8 +3,8 @@
  *
  * One walk over a descriptor serves every message that we shall ever have, and shows exactly what
  * the wire would: the rules for leaving a field out are those of protobuf-c's packer. Names, 64
- * bit numbers as text, enumerators by name and base64 are the mapping's. Maps, Any and the other
- * well-known types have no case: SkyWalking's agent messages have none.
+ * bit numbers as text, enumerators by name and base64 are the mapping's. Of maps those from text to
+ * text have a case, Any and the other well-known types have none, as in SkyWalking's messages.
  *
  * Nothing here may show the program's locale. Whole numbers are our own digits; of what printf
  * says of a double the decimal mark, whatever the locale has for it, becomes a point.
@@ -491,6 +491,51 @@ static void add_array(struct sw_buffer *out, const ProtobufCFieldDescriptor *fie
 	add_char(out, ']');
 }
 
+static bool is_text(const ProtobufCFieldDescriptor *field, const char *name)
+{
+	return field->type == PROTOBUF_C_TYPE_STRING && strcmp(field->name, name) == 0;
+}
+
+/* A map is a list of messages that protoc names NAMEEntry, with a key and a value. */
+static bool is_map(const ProtobufCFieldDescriptor *field)
+{
+	const ProtobufCMessageDescriptor *type = field->descriptor;
+	struct sw_bytes name;
+
+	if (field->type != PROTOBUF_C_TYPE_MESSAGE || type->n_fields != 2)
+		return false;
+	name = sw_bytes_text(type->short_name);
+	return sw_bytes_ends(name, SW_BYTES("Entry")) && is_text(&type->fields[0], "key") &&
+	       is_text(&type->fields[1], "value");
+}
+
+static const char *entry_text(const ProtobufCMessage *entry, unsigned field)
+{
+	const uint8_t *at = (const uint8_t *)entry;
+
+	return member_at(&entry->descriptor->fields[field],
+			 at + entry->descriptor->fields[field].offset)
+		.text;
+}
+
+/* Keys that are there twice would be so here, too: who fills a map sees to it that none is. */
+static void add_map(struct sw_buffer *out, const ProtobufCFieldDescriptor *field,
+		    const uint8_t *message)
+{
+	const ProtobufCMessage *const *entry;
+	size_t count;
+
+	memcpy(&count, message + field->quantifier_offset, sizeof(count));
+	memcpy(&entry, message + field->offset, sizeof(entry));
+	for (size_t i = 0; i < count; i++) {
+		add_char(out, i ? ',' : '{');
+		add_text(out, entry_text(entry[i], 0));
+		add_char(out, ':');
+		add_text(out, entry_text(entry[i], 1));
+	}
+	add_char(out, '}');
+}
+
 static void add_object(struct sw_buffer *out, const ProtobufCMessage *message)
 {
 	const ProtobufCMessageDescriptor *type = message ? message->descriptor : NULL;
@@ -505,7 +550,9 @@ static void add_object(struct sw_buffer *out, const ProtobufCMessage *message)
 			continue;
 		add_name(out, field->name, first);
 		first = false;
-		if (field->label == PROTOBUF_C_LABEL_REPEATED)
+		if (field->label == PROTOBUF_C_LABEL_REPEATED && is_map(field))
+			add_map(out, field, at);
+		else if (field->label == PROTOBUF_C_LABEL_REPEATED)
 			add_array(out, field, at);
 		else
 			add_value(out, field, at + field->offset);

@@ -64,6 +64,7 @@ def codec_seeds():
     yield "hpack", "fields", b"\1" + b"\4\1a\1b" * 40 + b"\xf0\x50" + b"\5\1a\1c" * 8
     for i, text in enumerate(TEXTS):
         yield "hpack", f"text{i}", b"\2" + bytes.fromhex(text)
+    yield "commands", "two", bytes.fromhex("0a190a0450726f6612060a016b12013512090a016b12042d3132330a030a0158")
     yield "carrier", "good", CARRIER
     yield "carrier", "short", b"1-YQ-YQ==-0-YQ=-YWI-YWI=-YQ=="
     yield "config", "raw", b"\0".join(ENTRIES)
@@ -108,7 +109,7 @@ def seed(script):
 
 
 def main():
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     for golden in sorted(PARSERS.glob("*/*.bytes")):
         folder = pathlib.Path(sys.argv[1]) / golden.parent.name

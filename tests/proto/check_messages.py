@@ -12,11 +12,15 @@ import tempfile
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from grpc_tools import protoc
 from skywalking.protocol.common import Command_pb2, Common_pb2
-from skywalking.protocol.language_agent import Tracing_pb2
+from skywalking.protocol.event import Event_pb2
+from skywalking.protocol.language_agent import Meter_pb2, Tracing_pb2
+from skywalking.protocol.logging import Logging_pb2
 from skywalking.protocol.management import Management_pb2
+from skywalking.protocol.profile import Profile_pb2
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-THEIRS = [Command_pb2, Common_pb2, Tracing_pb2, Management_pb2]
+THEIRS = [Command_pb2, Common_pb2, Event_pb2, Logging_pb2, Management_pb2, Meter_pb2, Profile_pb2,
+          Tracing_pb2]
 
 SEGMENT = "0123456789abcdef00000000000000ff"
 SENDER = {"service": 'café "shop"\\|ns', "serviceInstance": "0123-child(7)"}
@@ -52,7 +56,50 @@ def segment(*spans, trace="0123456789abcdef80000000000000ff", **more):
     return dict(SENDER, traceId=trace, traceSegmentId=SEGMENT, spans=list(spans), **more)
 
 
-EXPECTED = {
+def labels(*rows):
+    return [{"name": name, "value": value} for name, value in rows]
+
+
+LABELS = labels(("loop", "1"), ("kind", '?"'))
+READ = dict(SENDER, timestamp=1700000000000)
+SNAPSHOT = {"taskId": "made-task", "traceSegmentId": "made-segment", "time": 1700000000000}
+
+RECORDS = {
+    "log-0": dict(SENDER, timestamp=1700000000000, endpoint="/users",
+                  body={"type": "text", "text": {"text": "a line €\nand its second"}},
+                  traceContext={"traceId": "made-trace", "traceSegmentId": "made-segment", "spanId": 2},
+                  tags={"data": pairs(("level", "WARNING"), ("logger", "café ?"))}),
+    "log-1": dict(SENDER, timestamp=1700000000001, layer="GENERAL",
+                  body={"type": "json", "json": {"json": '{"message": "of no request"}'}}),
+    "log-2": dict(SENDER, timestamp=1700000000002, body={"type": "text", "text": {"text": "a?b???"}}),
+    "meter-0": dict(READ, singleValue={"name": "made_single", "value": 12.5}),
+    "meter-1": dict(READ, singleValue={"name": "made_labelled", "labels": LABELS}),
+    "meter-2": dict(READ, histogram={"name": "made_histogram", "labels": LABELS[:1], "values": [
+        {"count": 3}, {"bucket": 0.5}, {"bucket": 10, "count": 2}]}),
+    "meter-3": {"singleValue": {"name": "made_nothing"}},
+    "meter-4": dict(READ, histogram={"name": "made_histogram", "labels": LABELS[:1], "values": [
+        {"count": 3, "isNegativeInfinity": True}, {}, {"bucket": 0.5, "count": 1},
+        {"bucket": 10, "count": 2**63 - 1}]}),
+    "event-0": {"uuid": "made-event-1", "source": dict(SENDER, endpoint="/slow"), "name": "LoopBlocked",
+                "type": "Error", "message": "a loop was blocked", "layer": "GENERAL",
+                "parameters": {"thread": "main", "ms": "300?"},
+                "startTime": 1700000000000, "endTime": 1700000000300},
+    "event-1": {"uuid": "made-event-2", "source": SENDER, "name": "Start", "layer": "GENERAL",
+                "startTime": 1700000000000},
+    "snapshot-0": dict(SNAPSHOT, stack={"codeSignatures": [
+        "/app/main.py.<module>: 1", "", "/app/main.py.café?: 42"]}),
+    "snapshot-1": dict(SNAPSHOT, time=1700000000010, sequence=1, stack={}),
+    "finish-0": dict(SENDER, taskId="made-task"),
+    "query-0": dict(SENDER, lastCommandTime=-1),
+}
+
+CLASSES = {
+    "log": Logging_pb2.LogData, "meter": Meter_pb2.MeterData, "event": Event_pb2.Event,
+    "snapshot": Profile_pb2.ThreadSnapshot, "finish": Profile_pb2.ProfileTaskFinishReport,
+    "query": Profile_pb2.ProfileTaskCommandQuery,
+}
+
+EXPECTED = RECORDS | {
     "entry": segment(ENTRY),
     "joined": segment(
         dict(EXIT, spanId=1),
@@ -87,7 +134,7 @@ EXPECTED = {
 
 def our_files():
     """Our .proto files and the sample's, compiled by Google's compiler."""
-    names = ["proto/common.proto", "proto/tracing.proto", "proto/management.proto",
+    names = [*sorted(str(path.relative_to(ROOT)) for path in (ROOT / "proto").glob("*.proto")),
              "tests/proto/sample.proto"]
     with tempfile.TemporaryDirectory() as folder:
         out = f"{folder}/set"
@@ -146,7 +193,8 @@ def class_of(name, sample):
     if name.startswith("sample-"):
         return sample
     return {"properties": Management_pb2.InstanceProperties,
-            "ping": Management_pb2.InstancePingPkg}.get(name, Tracing_pb2.SegmentObject)
+            "ping": Management_pb2.InstancePingPkg,
+            **CLASSES}.get(name.split("-")[0], Tracing_pb2.SegmentObject)
 
 
 def wire(message):

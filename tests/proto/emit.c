@@ -10,6 +10,7 @@
 
 #include "proto/encode.h"
 #include "proto/json.h"
+#include "tests/proto/made.h"
 #include "tests/proto/records.h"
 #include "tests/proto/sample.h"
 
@@ -127,6 +128,43 @@ static void management(void)
 	}
 }
 
+static void save_numbered(const char *what, size_t number, enum sw_format format,
+			  struct sw_buffer *out, bool encoded)
+{
+	char name[64];
+
+	snprintf(name, sizeof(name), "%s-%zu", what, number);
+	if (!encoded)
+		fail(name);
+	save(name, format, out);
+}
+
+/* The kinds beside segments. A meter that is not the first of its stream does not say whose. */
+static void records(enum sw_format format)
+{
+	struct sw_buffer out = {NULL, 0, 0, false};
+
+	for (size_t i = 0; i < SW_COUNT_OF(made_logs); i++)
+		save_numbered("log", i, format, &out,
+			      sw_encode_log(encoder, format, &sender, &made_logs[i], &out));
+	for (size_t i = 0; i < SW_COUNT_OF(made_meters); i++)
+		save_numbered("meter", i, format, &out,
+			      sw_encode_meter(encoder, format, i == 3 ? NULL : &sender,
+					      &made_meters[i], &out));
+	save_numbered("meter", SW_COUNT_OF(made_meters), format, &out,
+		      sw_encode_meter(encoder, format, &sender, &made_odd_meter, &out));
+	for (size_t i = 0; i < SW_COUNT_OF(made_events); i++)
+		save_numbered("event", i, format, &out,
+			      sw_encode_event(encoder, format, &sender, &made_events[i], &out));
+	for (size_t i = 0; i < SW_COUNT_OF(made_snapshots); i++)
+		save_numbered("snapshot", i, format, &out,
+			      sw_encode_snapshot(encoder, format, &made_snapshots[i], &out));
+	save_numbered("finish", 0, format, &out,
+		      sw_encode_finish(encoder, format, &sender, SW_BYTES(MADE_TASK), &out));
+	save_numbered("query", 0, format, &out,
+		      sw_encode_query(encoder, format, &sender, -1, &out));
+}
+
 static void save_sample(const char *name, const struct sample *sample)
 {
 	struct sw_buffer out = {NULL, 0, 0, false};
@@ -237,6 +275,8 @@ int main(int argc, char **argv)
 	segments();
 	random_segments();
 	management();
+	records(SW_FORMAT_PROTOBUF);
+	records(SW_FORMAT_JSON);
 	samples();
 	sw_encoder_free(encoder);
 	return 0;

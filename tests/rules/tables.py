@@ -12,10 +12,19 @@ import re
 from rulekit import is_string, files, finish, read_table, root_argument, unquote
 
 TABLES = (
-    "preload/config.def", "preload/counters.def", "preload/modules.def", "preload/tags.def",
-    "hooks/hooks.def", "hooks/parsers.def", "hooks/python/api.def", "hooks/python/patches.def",
+    "preload/config.def",
+    "preload/counters.def",
+    "preload/modules.def",
+    "preload/tags.def",
+    "hooks/hooks.def",
+    "hooks/parsers.def",
+    "hooks/python/api.def",
+    "hooks/python/patches.def",
     "reporter/kinds.def",
-    "reporter/loops.def", "reporter/others.def", "reporter/plugins.def", "reporter/transports.def",
+    "reporter/loops.def",
+    "reporter/others.def",
+    "reporter/plugins.def",
+    "reporter/transports.def",
 )
 
 # Rows that are no line of a manual of their own.
