@@ -71,6 +71,8 @@ static inline void *sw_sys_map(size_t size)
 	return at < 0 && at > -4096 ? NULL : (void *)at;
 }
 
+#define SW_SECOND_NS 1000000000ull
+
 static inline uint64_t sw_clock_ns(clockid_t clock)
 {
 	struct timespec t;
@@ -92,14 +94,20 @@ static inline void sw_sys_futex_wake(void *word)
 	sw_sys(futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX);
 }
 
-/* Copies what the program has handed to a call that it has not made yet. False: the kernel could
- * not read it either (or does not let us ask); a wild pointer is its to refuse. */
-static inline bool sw_sys_peek(void *to, const void *from, size_t len)
+/* Copies by the kernel's answer, as far as there is memory. How many bytes, or -errno. */
+static inline long sw_sys_copy(void *to, const void *from, size_t len)
 {
 	struct iovec here = {to, len}, there = {(void *)(uintptr_t)from, len};
 	long self = sw_sys(getpid);
 
-	return sw_sys(process_vm_readv, self, &here, 1, &there, 1, 0) == (long)len;
+	return sw_sys(process_vm_readv, self, &here, 1, &there, 1, 0);
+}
+
+/* Copies what the program has handed to a call that it has not made yet. False: the kernel could
+ * not read it either (or does not let us ask); a wild pointer is its to refuse. */
+static inline bool sw_sys_peek(void *to, const void *from, size_t len)
+{
+	return sw_sys_copy(to, from, len) == (long)len;
 }
 
 /* For a bounded spin. */

@@ -13,6 +13,7 @@ import base64
 import pathlib
 import re
 import sys
+import zlib
 
 HERE = pathlib.Path(__file__).resolve().parent
 PARSERS, CORPUS = HERE.parent / "parsers", HERE / "corpus"
@@ -47,6 +48,54 @@ TEXTS_OF_KEYS = (b"\0a:1,[::1]:11800, b.c:65535", b"\2/a*/**/b?*.js\0/a/x/bc.js"
 TEXTS = "f1e3 c2e5 f23a 6ba0 ab90 f4ff", "d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff", "fffffffb"
 
 
+def uleb(n):
+    return bytes([n & 127 | 128]) + uleb(n >> 7) if n > 127 else bytes([n])
+
+
+def unwind_tables(ra, factor, augmentation, programs, shared):
+    """.eh_frame_hdr and .eh_frame, as they lie at 0x10000; each program is of 64 bytes of code from there on."""
+    at, table, frames = 0x10000, b"", b""
+    header_len = 12 + 8 * len(programs)
+
+    def entry(body):
+        body += bytes(-len(body) % 4)
+        return len(body).to_bytes(4, "little") + body
+
+    frames += entry(b"\0\0\0\0\1" + augmentation[0] + b"\0" + b"\1" + bytes([factor & 127, ra]) + augmentation[1] + shared)
+    for i, program in enumerate(programs):
+        here = header_len + len(frames)
+        table += (64 * i).to_bytes(4, "little") + here.to_bytes(4, "little")
+        body = (here + 4 - header_len).to_bytes(4, "little")
+        body += (64 * i - here - 8).to_bytes(4, "little", signed=True) + (64).to_bytes(4, "little") + b"\0" + program
+        frames += entry(body)
+    header = b"\1\x1b\x03\x3b" + (header_len - 4).to_bytes(4, "little") + len(programs).to_bytes(4, "little") + table
+    return len(header).to_bytes(2, "little") + header + frames
+
+
+PLT = bytes.fromhex("0f0b 770880003f1a3b2a332422")
+UNWIND = (
+    bytes.fromhex("41 0e10 8602 43 0d06 0a 4a c6 0c0708 41 0b 0204 c6"), bytes.fromhex("0e10 46 0e18 4a") + PLT,
+    bytes.fromhex("45 0c0a00 49 10060276 00 44 0f0376 7806 0a 5e 0c0a00 45 0c0708 44 0b"), bytes.fromhex("0710 030500 2e10 0806"),
+    bytes.fromhex("110677 120704 1306 140601 0506 02 0606 0906 03 160602 7708"))
+
+
+def line_tables():
+    """.debug_line of versions 5 and 3, and .debug_line_str."""
+    opcodes = bytes.fromhex("000101010100000001000001")
+    program = (b"\0\x09\2" + (0x1000).to_bytes(8, "little") + bytes.fromhex("01 14 5b 03e400 01 0402 0210 83 08 090400 90 0208")
+               + b"\0\1\1" + b"\0\x09\2" + (0x1100).to_bytes(8, "little") + bytes.fromhex("15 0408 59 0220 000101"))
+    texts = b"/src\0a.c\0b.h\0"
+
+    def unit(version, rest, sizes=b""):
+        head = b"\1" + (b"\1" if version >= 4 else b"") + b"\1\xfb\x0e\x0d" + opcodes + rest
+        body = version.to_bytes(2, "little") + sizes + len(head).to_bytes(4, "little") + head + program
+        return len(body).to_bytes(4, "little") + body
+
+    five = unit(5, b"\1\1\x1f\1" + bytes(4) + b"\2\1\x1f\2\x0b\2" + b"\5\0\0\0\0" + b"\x09\0\0\0\0", b"\x08\0")
+    three = unit(3, b"/src\0\0" + b"a.c\0\1\0\0" + b"b.h\0\1\0\0" + b"\0")
+    return len(five + three).to_bytes(2, "little") + five + three + texts
+
+
 def codec_seeds():
     """(codec, case, bytes)"""
     frames, cuts = bytes.fromhex(FRAMES), b"\x01\x02\x03"
@@ -64,6 +113,14 @@ def codec_seeds():
     yield "hpack", "fields", b"\1" + b"\4\1a\1b" * 40 + b"\xf0\x50" + b"\5\1a\1c" * 8
     for i, text in enumerate(TEXTS):
         yield "hpack", f"text{i}", b"\2" + bytes.fromhex(text)
+    for i in range(len(UNWIND)):
+        yield "cfi", f"x86_64-{i}", b"\0" + unwind_tables(16, -8, (b"zR", b"\1\x1b"), UNWIND[i:] + UNWIND[:i], b"\x0c\7\x08\x90\1")
+    yield "cfi", "signal", b"\0" + unwind_tables(16, -8, (b"zRS", b"\1\x1b"), [bytes.fromhex("0f0477a00106")], b"\x0c\7\x08\x90\1")
+    yield "cfi", "aarch64", b"\1" + unwind_tables(30, -8, (b"zR", b"\1\x1b"), [bytes.fromhex("41 2d 0e20 9d04 9e03 48 de dd 0e00 2d")], b"\x0c\x1f\0")
+    yield "lines", "both", b"\0" + line_tables()
+    for level in 0, 1, 9:
+        text = bytes(i * i % 251 for i in range(400)) + b"lines " * 100
+        yield "lines", f"packed{level}", b"\1" + len(text).to_bytes(2, "little") + zlib.compress(text, level)
     yield "commands", "two", bytes.fromhex("0a190a0450726f6612060a016b12013512090a016b12042d3132330a030a0158")
     yield "carrier", "good", CARRIER
     yield "carrier", "short", b"1-YQ-YQ==-0-YQ=-YWI-YWI=-YQ=="

@@ -4,6 +4,7 @@
 usage: layers.py ROOT
 
 hooks -> preload <- proto <- reporter; reporter may use preload too; hooks and reporter never meet.
+The sampler, a thread of ours, looks at the program as hooks do.
 Tables (.def) are the only thing that points up. A parser is a pure function and sees only its
 contract and pure codecs. Own header first, then <system>, then ours, each group sorted.
 """
@@ -17,6 +18,7 @@ MAY = {
     "hooks": {"hooks", "preload"},
     "proto": {"proto", "preload"},
     "reporter": {"reporter", "preload", "proto"},
+    "sampler": {"sampler", "hooks", "preload"},
 }
 
 # What a parser may see, besides headers of its own name (http1.c: http1_head.h).

@@ -4,8 +4,8 @@ import re
 import sys
 from pathlib import Path
 
-# The four folders whose content becomes the library.
-PRODUCT = ("preload", "hooks", "proto", "reporter")
+# The folders whose content becomes the library.
+PRODUCT = ("preload", "hooks", "proto", "reporter", "sampler")
 
 
 def files(root, folders, suffixes):
