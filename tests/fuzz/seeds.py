@@ -48,6 +48,13 @@ TEXTS_OF_KEYS = (b"\0a:1,[::1]:11800, b.c:65535", b"\2/a*/**/b?*.js\0/a/x/bc.js"
 TEXTS = "f1e3 c2e5 f23a 6ba0 ab90 f4ff", "d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff", "fffffffb"
 
 
+MANGLED = """
+_ZNK3foo3barERKS_ _ZN12_GLOBAL__N_13runEv _ZlsIiERSoS0_T_ _ZN4shop5OrdercvbEv _Z4callPFPFvvEiE _Z4callM3fooKFivE
+_Z4callRA5_KcPA2_A3_i _Z1fIJidEEvDpRKT_ _Z1fILb1ELi42ELln3EXadL_Z1gvEEEvv _ZZ4mainENKUliE0_clEi _ZN1AB5cxx111fB3nowEv
+_ZTv0_n24_N1A1fEv _ZGVZ1fvE1x _Z1fv.constprop.0.cold _ZNSt6vectorIiSaIiEE9push_backERKi _Z1gIZ1fIbET_jS0_EUlvE_bEET0_S0_S2_
+_ZN61_$LT$alloc..vec..Vec$LT$T$GT$$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE
+"""
+
 def uleb(n):
     return bytes([n & 127 | 128]) + uleb(n >> 7) if n > 127 else bytes([n])
 
@@ -117,6 +124,8 @@ def codec_seeds():
         yield "cfi", f"x86_64-{i}", b"\0" + unwind_tables(16, -8, (b"zR", b"\1\x1b"), UNWIND[i:] + UNWIND[:i], b"\x0c\7\x08\x90\1")
     yield "cfi", "signal", b"\0" + unwind_tables(16, -8, (b"zRS", b"\1\x1b"), [bytes.fromhex("0f0477a00106")], b"\x0c\7\x08\x90\1")
     yield "cfi", "aarch64", b"\1" + unwind_tables(30, -8, (b"zR", b"\1\x1b"), [bytes.fromhex("41 2d 0e20 9d04 9e03 48 de dd 0e00 2d")], b"\x0c\x1f\0")
+    for i, name in enumerate(MANGLED.split()):
+        yield "demangle", str(i), name.encode()
     yield "lines", "both", b"\0" + line_tables()
     for level in 0, 1, 9:
         text = bytes(i * i % 251 for i in range(400)) + b"lines " * 100
