@@ -330,6 +330,17 @@ static void page_kinds(FILE *out)
 	fprintf(out, "| `%s` | `%s` | %d | %s |\n", name, method, messages, doc);
 #include "reporter/kinds.def"
 #undef SW_KIND
+#undef SW_KIND_COUNTED
+}
+
+static void page_formats(FILE *out)
+{
+	fputs("How the profile of a process is written; the ending of the file's name chooses.\n",
+	      out);
+	print_head(out, "ending | what it is", 2);
+#define SW_RECORDING_FORMAT(name, id, ending, doc) print_pair(out, ending, doc);
+#include "reporter/formats.def"
+#undef SW_RECORDING_FORMAT
 }
 
 static void page_loops(FILE *out)
@@ -382,6 +393,7 @@ static const struct page {
 } pages[] = {
 	{"configuration", "Configuration", "preload/config.def", page_configuration},
 	{"counters", "Counters", "preload/counters.def", page_counters},
+	{"formats", "Formats of profiles", "reporter/formats.def", page_formats},
 	{"hooks", "Hooks", "hooks/hooks.def", page_hooks},
 	{"kinds", "Kinds of records", "reporter/kinds.def", page_kinds},
 	{"loops", "Loops", "reporter/loops.def", page_loops},

@@ -55,6 +55,10 @@ _ZTv0_n24_N1A1fEv _ZGVZ1fvE1x _Z1fv.constprop.0.cold _ZNSt6vectorIiSaIiEE9push_b
 _ZN61_$LT$alloc..vec..Vec$LT$T$GT$$u20$as$u20$core..fmt..Debug$GT$3fmt17h0123456789abcdefE
 """
 
+# Of functions, for recordings.
+NAMES = (b"main", b"</script>", b"a;b\n", b"\xe2\x80\xa8\"\\", b"\xff\0")
+
+
 def uleb(n):
     return bytes([n & 127 | 128]) + uleb(n >> 7) if n > 127 else bytes([n])
 
@@ -137,6 +141,9 @@ def codec_seeds():
     yield "config", "many", b"\0".join(ENTRIES) + b"\0" + b"\2\xff" * 4
     for case, value in ("good", b"7"), ("flags", b"true"), ("bad", b"\xffno\x01\x08"), ("long", b"x\x01\xff"):
         yield "config", case, b"".join(bytes([i]) + value + b"\0" for i in range(0x80, 0xb0))
+    frames = b"".join(bytes([1 | kind << 1, 7, 9, len(name)]) + name + b"\4a/b." for kind in range(4) for name in NAMES)
+    yield "recording", "frames", b"\x08" + frames + b"\x02\x09\x01\4main\3\0\1\2" * 3 + b"\x1c\x07\xff\0\2t1\3s.1\2\3\5"
+    yield "recording", "limit", b"\0" + frames * 9 + b"\0\1\0\1t\1\xff"
     for i, text in enumerate(TEXTS_OF_KEYS):
         yield "texts", str(i), text
 

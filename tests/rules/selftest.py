@@ -44,6 +44,8 @@ SOUND = {
     "hooks/parsers.def": 'SW_PARSER(foo, "Foo.")\n',
     "hooks/python/api.def": "SW_PY(int, Py_Foo, (void))\n",
     "hooks/python/patches.def": 'SW_PATCH(foo, "_foo", "Foo", "foo", BIND, "A foo.")\n',
+    "reporter/formats.def": 'SW_RECORDING_FORMAT(folded, FOLDED, ".folded", "Lines.")\n',
+    "reporter/encode_folded.c": "",
     "reporter/kinds.def": 'SW_KIND(PING, "ping", "/a.B/c", 1, "It lives.")\n',
     "reporter/loops.def": 'SW_LOOP(epoll, "Everywhere.")\n',
     "reporter/others.def": 'SW_OTHER("SW_X_", "Theirs.")\n',

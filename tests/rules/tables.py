@@ -20,6 +20,7 @@ TABLES = (
     "hooks/parsers.def",
     "hooks/python/api.def",
     "hooks/python/patches.def",
+    "reporter/formats.def",
     "reporter/kinds.def",
     "reporter/loops.def",
     "reporter/others.def",
@@ -112,6 +113,8 @@ def check_promises(root, tables):
         want(row, f"tests/parsers/{row.columns[0]}")
     for row in tables.get("reporter/transports.def", []):
         want(row, f"reporter/transport_{row.columns[0]}.c")
+    for row in tables.get("reporter/formats.def", []):
+        want(row, f"reporter/encode_{row.columns[0]}.c")
     for row in tables.get("reporter/loops.def", []):
         want(row, f"reporter/loop_{row.columns[0]}.c")
     for row in tables.get("reporter/plugins.def", []):
