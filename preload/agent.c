@@ -195,6 +195,7 @@ void sw_modules_forked(void)
 {
 	int saved = errno;
 
+	sw_guest_self.tid = 0; /* also where nothing has started, so nobody else is told */
 	/* A thread of the parent may have been at starting; it does not exist here. Nothing leads
 	 * to what it had mapped, so the child starts afresh. */
 	if (atomic_load(&started) == 1)

@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include "preload/guard.h"
+#include "preload/proc.h"
 #include "preload/sys.h"
 
 #define HIGHEST 1024
@@ -108,49 +109,18 @@ static bool mark_ours(int fd)
 
 static _Atomic bool private_table;
 
-struct entry { /* of getdents64(2) */
-	uint64_t inode, offset;
-	uint16_t len;
-	uint8_t type;
-	char name[];
-};
-
-/* Decimal, or -1. */
-static int number_of(const char *name)
+static void close_listed(void *closed, int fd, int dir)
 {
-	int n = 0;
-
-	if (!*name)
-		return -1;
-	for (; *name; name++) {
-		if (*name < '0' || *name > '9')
-			return -1;
-		n = n * 10 + (*name - '0');
-	}
-	return n;
+	if (fd > STDERR_FILENO && fd != dir)
+		*(long *)closed += sw_sys(close, fd) == 0;
 }
 
 /* One look into our own table. How many were closed; -errno: it cannot be listed. */
-static long close_listed(void)
+static long close_all_listed(void)
 {
-	_Alignas(8) uint8_t list[768];
-	long dir = sw_sys(openat, AT_FDCWD, "/proc/thread-self/fd",
-			  O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	long closed = 0, len = dir;
+	long closed = 0, error = sw_proc_numbers("/proc/thread-self/fd", close_listed, &closed);
 
-	while (len >= 0 && (len = sw_sys(getdents64, dir, list, sizeof(list))) > 0) {
-		for (long at = 0; at < len;) {
-			const struct entry *entry = (const void *)(list + at);
-			int fd = number_of(entry->name);
-
-			if (fd > STDERR_FILENO && fd != dir)
-				closed += sw_sys(close, fd) == 0;
-			at += entry->len;
-		}
-	}
-	if (dir >= 0)
-		sw_sys(close, dir);
-	return len < 0 ? len : closed;
+	return error ? error : closed;
 }
 
 /* Without /proc: every number that there may be. */
@@ -170,17 +140,32 @@ static bool copy_and_close(void)
 
 	if (sw_sys(unshare, CLONE_FILES))
 		return false;
-	while ((closed = close_listed()) > 0) /* closing disturbs the listing */
+	while ((closed = close_all_listed()) > 0) /* closing disturbs the listing */
 		;
 	if (closed < 0)
 		close_numbers();
 	return true;
 }
 
+/* A table of the calling thread's own, of which all but the first three is closed. */
+static bool part(void)
+{
+	return sw_sys(close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0 ||
+	       copy_and_close();
+}
+
+bool sw_fd_part(void)
+{
+	bool ok = part();
+
+	for (int fd = STDIN_FILENO; ok && fd <= STDERR_FILENO; fd++)
+		sw_sys(close, fd);
+	return ok;
+}
+
 bool sw_fd_go_private(void)
 {
-	bool ok = sw_sys(close_range, STDERR_FILENO + 1, ~0u, CLOSE_RANGE_UNSHARE) == 0 ||
-		  copy_and_close();
+	bool ok = part();
 
 	if (ok) {
 		sw_sys(close, STDIN_FILENO);
@@ -233,6 +218,19 @@ static void forget(int fd)
 
 	sw_fd_swap(fd, 0, &old);
 	list_replace(fd, -1);
+}
+
+uint64_t sw_fd_cookie(int fd)
+{
+	uint64_t cookie = 0;
+	socklen_t len = sizeof(cookie);
+
+	return sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 ? cookie : 0;
+}
+
+bool sw_fd_same(int fd, uint64_t cookie)
+{
+	return sw_fd_private() || !cookie || sw_fd_cookie(fd) == cookie;
 }
 
 void sw_fd_close_ours(int fd)

@@ -1,5 +1,6 @@
 /*
- * One word per descriptor: unknown, a conversation of hooks/flow.c, or ours.
+ * One word per descriptor: unknown, a conversation of hooks/flow.c, a stream of hooks/log.c, or
+ * ours.
  *
  * Two levels, the second mapped on demand, up to 2^20 descriptors (pitfall 56); above that all are
  * unknown. The lookup is what every read and write of the program pays.
@@ -15,9 +16,11 @@
 #define SW_FD_PAGE 4096
 #define SW_FD_LIMIT (1 << 20)
 
-/* 0 is unknown. Otherwise one of these marks, and for a talk its index in the pool of talks. */
+/* 0 is unknown. Otherwise one of these marks, and for a talk its index in the pool of talks, for a
+ * stream what hooks/log.c knows it by. */
 #define SW_FD_TALK 0x80000000u
 #define SW_FD_OURS 0x40000000u
+#define SW_FD_LOG 0x20000000u
 #define SW_FD_INDEX 0x00ffffffu
 
 extern _Atomic uint32_t *_Atomic sw_fd_pages[SW_FD_LIMIT / SW_FD_PAGE];
@@ -58,6 +61,9 @@ bool sw_fd_clear(int fd, uint32_t entry);
  * be had; ours share the program's table, high up and hidden.
  */
 bool sw_fd_go_private(void);
+/* The same for another thread of ours, whose table is empty then. What it opens is not told from
+ * the program's: it must not be handed to anything of this file. */
+bool sw_fd_part(void);
 /* Until this call the private table still has stderr, for what goes wrong at the start. */
 void sw_fd_leave_stderr(void);
 /* In the child of a fork, and when the thread that was private has left: its table is gone. */
@@ -70,6 +76,20 @@ bool sw_fd_private(void);
  * -errno; `fd` is closed either way. In a private table it stays as it is.
  */
 int sw_fd_adopt(int fd);
+
+/*
+ * Which socket a number stands for, SO_COOKIE, to be noted when it is opened; 0: before Linux 4.12
+ * there is none.
+ */
+uint64_t sw_fd_cookie(int fd);
+
+/*
+ * Is that socket of ours still behind its number? Where we share the program's table the program
+ * may have closed it unseen, and the number be a file of its own by now. Where cookies are unknown
+ * that cannot be told, and it is taken for ours: who gave it up for want of proof would never have
+ * a connection there.
+ */
+bool sw_fd_same(int fd, uint64_t cookie);
 
 /* Closes one of ours and forgets it. */
 void sw_fd_close_ours(int fd);

@@ -13,6 +13,8 @@
  * what calls now is deeper, or on another stack. */
 #define REFUSALS_MAX 256
 
+#define GUESTS 4096 /* threads whose guests can be found by their ids */
+
 __thread struct sw_guest sw_guest_self;
 __thread int sw_guest_vfork;
 
@@ -57,6 +59,7 @@ void sw_guest_kick(struct sw_guest *g)
 void sw_guest_mark_ours(void)
 {
 	sw_guest_self.ours = true;
+	sw_guest_tid(&sw_guest_self); /* so that it can be told from the program's */
 }
 
 void sw_shelter_enter(struct sw_shelter *shelter)
@@ -65,6 +68,7 @@ void sw_shelter_enter(struct sw_shelter *shelter)
 		~(1ull << 32); /* but 33, libc's own: setuid waits for every thread's answer */
 
 	sw_sys(rt_sigprocmask, SIG_SETMASK, &all, &shelter->mask, sizeof(all));
+	pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &shelter->cancel_type);
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &shelter->cancel);
 }
 
@@ -72,11 +76,46 @@ void sw_shelter_leave(const struct sw_shelter *shelter)
 {
 	pthread_setcancelstate(shelter->cancel, NULL);
 	sw_sys(rt_sigprocmask, SIG_SETMASK, &shelter->mask, NULL, sizeof(shelter->mask));
+	/* Last: a thread that was cancelled meanwhile and may be at any moment ends here, with the
+	 * program's signals. Of one that ends in setcancelstate glibc 2.36 says that it returned
+	 * NULL. */
+	pthread_setcanceltype(shelter->cancel_type, NULL);
 }
+
+/* Where guests are, by the last bits of their thread's id. A later thread takes the place of one
+ * that may have gone, so what stands there is only read by the kernel's answer. */
+static struct sw_guest *_Atomic guests[GUESTS];
 
 int sw_guest_tid(struct sw_guest *g)
 {
-	if (SW_UNLIKELY(!g->tid))
+	if (SW_UNLIKELY(!g->tid)) {
 		g->tid = (int)sw_sys(gettid);
+		atomic_store(&guests[(unsigned)g->tid % GUESTS], g);
+	}
 	return g->tid;
+}
+
+bool sw_guest_copy(int tid, struct sw_guest *ret_guest)
+{
+	struct sw_guest *g = atomic_load(&guests[(unsigned)tid % GUESTS]);
+
+	return g && sw_sys_peek(ret_guest, g, sizeof(*g)) && ret_guest->tid == tid;
+}
+
+bool sw_guest_doubtful(void)
+{
+	struct {
+		void (*handler)(int);
+		unsigned long rest[20];
+	} action = {SIG_DFL, {0}};
+	uint64_t mask = 0;
+
+	sw_sys(rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
+	for (int signal = 1; mask && signal <= 64; signal++) {
+		if ((mask >> (signal - 1) & 1) &&
+		    sw_sys(rt_sigaction, signal, NULL, &action, 8) == 0 &&
+		    action.handler != SIG_DFL && action.handler != SIG_IGN)
+			return true;
+	}
+	return false;
 }

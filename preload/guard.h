@@ -38,6 +38,8 @@ enum sw_lent {
 	SW_LENT_BIRTH, /* by the thread that made it, until it waits for something */
 };
 
+struct sw_turns;
+
 struct sw_guest {
 	uintptr_t frame;  /* 0: outside */
 	uint32_t refused; /* entries refused since the stamp was set */
@@ -53,6 +55,7 @@ struct sw_guest {
 	sw_ref talk;	 /* conversation whose request this thread read last */
 	int call_fd;	 /* descriptor of the call that is being made */
 	sw_ref call;	 /* the conversation that it led to before the call; 0: none */
+	struct sw_turns *turns; /* its turns as a loop (preload/turns.h); NULL: none */
 	struct sw_whom lent;   /* whose work this thread does, by lent_by */
 	struct sw_whom serves; /* what was just read or accepted, for hooks/python */
 };
@@ -125,7 +128,7 @@ void sw_guest_mark_ours(void);
  */
 struct sw_shelter {
 	uint64_t mask;
-	int cancel;
+	int cancel, cancel_type;
 };
 
 void sw_shelter_enter(struct sw_shelter *shelter);
@@ -133,6 +136,17 @@ void sw_shelter_leave(const struct sw_shelter *shelter);
 
 /* The thread id; one system call per thread and process. */
 int sw_guest_tid(struct sw_guest *g);
+
+/*
+ * Does a signal handler seem to run on this thread? Making a thread allocates, and a handler may
+ * stand inside malloc. While one runs its signal is blocked (but for SA_NODEFER); a blocked signal
+ * that has a handler is therefore a doubt.
+ */
+bool sw_guest_doubtful(void);
+
+/* What the guest of another thread says; false: that thread has gone, or never asked for its id. It
+ * may change while it is read. */
+bool sw_guest_copy(int tid, struct sw_guest *ret_guest);
 
 /* The real call, outside the guest. Its errno is left as it is. */
 #define sw_call(g, name, ...)                                                                      \

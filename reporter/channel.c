@@ -53,20 +53,10 @@ void sw_channel_watch(struct sw_channel *c, bool out)
 	watch_for(c, out ? EPOLLIN | EPOLLOUT : EPOLLIN);
 }
 
-/*
- * Where we share the program's table it may have been closed unseen, and its number be a file of
- * the program's by now, or have been moved, which the loop has not seen.
- */
+/* It may also have been moved out of the program's way, which the loop has not seen. */
 bool sw_channel_ours(struct sw_channel *c)
 {
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-
-	if (sw_fd_private())
-		return true;
-	return !atomic_load(&c->was_moved) &&
-	       sw_sys(getsockopt, c->watch.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
-	       cookie == c->cookie;
+	return !atomic_load(&c->was_moved) && sw_fd_same(c->watch.fd, c->cookie);
 }
 
 static void close_descriptor(struct sw_channel *c)
@@ -101,7 +91,6 @@ void sw_channel_forget(struct sw_channel *c)
 static long open_socket(struct sw_channel *c, int family)
 {
 	int on = 1, patience_ms = PATIENCE_MS;
-	socklen_t len = sizeof(c->cookie);
 	long fd = sw_sys(socket, family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	if (fd < 0)
@@ -110,7 +99,7 @@ static long open_socket(struct sw_channel *c, int family)
 	if (fd < 0)
 		return fd;
 	atomic_store(&c->was_moved, false);
-	sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &c->cookie, &len);
+	c->cookie = sw_fd_cookie((int)fd);
 	sw_sys(setsockopt, fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
 	sw_sys(setsockopt, fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms, sizeof(patience_ms));
 	c->watch.fd = (int)fd;

@@ -7,6 +7,7 @@
 #include "preload/config.h"
 #include "preload/fds.h"
 #include "preload/guard.h"
+#include "preload/ours.h"
 #include "preload/sys.h"
 #include "reporter/say.h"
 
@@ -27,8 +28,10 @@ static const struct sw_host host = {
 	.fd_close = sw_fd_close_ours,
 	.fd_lost = fd_lost,
 	.fd_private = sw_fd_private,
+	.fd_cookie = sw_fd_cookie,
+	.fd_same = sw_fd_same,
 	.thread_ours = sw_guest_mark_ours,
-	.thread_room = sw_reporter_thread_room,
+	.thread_room = sw_ours_thread_room,
 	.address_check = sw_address_check,
 	.address_nth = sw_address_nth,
 	.address_resolve = sw_address_resolve,

@@ -42,6 +42,8 @@ struct sw_host {
 	/* It was one of ours and is the program's by now: only forgotten. */
 	void (*fd_lost)(int fd);
 	bool (*fd_private)(void);
+	uint64_t (*fd_cookie)(int fd);
+	bool (*fd_same)(int fd, uint64_t cookie);
 	/* On a thread that a library has made, before anything else: it is one of ours. */
 	void (*thread_ours)(void);
 	/* Bytes that libc puts on the stack of a thread beside what the thread itself needs. */

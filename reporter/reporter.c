@@ -7,14 +7,13 @@
  */
 #include "reporter/reporter.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <signal.h>
 
 #include "preload/config.h"
 #include "preload/fds.h"
 #include "preload/guard.h"
 #include "preload/module.h"
+#include "preload/ours.h"
 #include "preload/process.h"
 #include "preload/real.h"
 #include "preload/ring.h"
@@ -42,15 +41,6 @@ static void at_exit(void)
 	sw_modules_flush(SW_LEAVING_EXIT);
 }
 
-/* The loader's own figure, where it has one. */
-size_t sw_reporter_thread_room(const pthread_attr_t *attr)
-{
-	size_t (*minstack)(const pthread_attr_t *) =
-		(size_t(*)(const pthread_attr_t *))dlsym(RTLD_DEFAULT, "__pthread_get_minstack");
-
-	return minstack ? minstack(attr) : 0;
-}
-
 /* In shelter: our thread inherits that no signal of the program's reaches it (pitfall 31). */
 static bool create_thread(void)
 {
@@ -60,7 +50,7 @@ static bool create_thread(void)
 	if (!sw_real.pthread_create)
 		sw_real_resolve();
 	pthread_attr_init(&attr);
-	pthread_attr_setstacksize(&attr, STACK_BYTES + sw_reporter_thread_room(&attr));
+	pthread_attr_setstacksize(&attr, STACK_BYTES + sw_ours_thread_room(&attr));
 	error = sw_real.pthread_create(&sw_shared.thread, &attr, sw_thread_main, NULL);
 	pthread_attr_destroy(&attr);
 	return error == 0;
@@ -132,37 +122,6 @@ static void start_thread(void)
 	sw_shelter_leave(&shelter);
 }
 
-/*
- * Making a thread allocates, and a handler may stand inside malloc. While a handler runs its signal
- * is blocked (but for SA_NODEFER); a blocked signal that has a handler is therefore a doubt.
- */
-static bool perhaps_in_handler(void)
-{
-	struct {
-		void (*handler)(int);
-		unsigned long rest[20];
-	} action = {SIG_DFL, {0}};
-	uint64_t mask = 0;
-
-	sw_sys(rt_sigprocmask, SIG_BLOCK, NULL, &mask, 8);
-	for (int signal = 1; mask && signal <= 64; signal++) {
-		if ((mask >> (signal - 1) & 1) &&
-		    sw_sys(rt_sigaction, signal, NULL, &action, 8) == 0 &&
-		    action.handler != SIG_DFL && action.handler != SIG_IGN)
-			return true;
-	}
-	return false;
-}
-
-/* A joined thread is counted among the process's until the kernel has done with it. */
-static void wait_unlisted(int tid, uint64_t end)
-{
-	long self = sw_sys(getpid);
-
-	while (tid && sw_sys(tgkill, self, tid, 0) == 0 && sw_clock_ns(CLOCK_MONOTONIC) < end)
-		sw_sys(sched_yield);
-}
-
 /* Asks our thread to leave and waits until it has, or `end`. */
 static void make_leave(uint64_t end)
 {
@@ -180,7 +139,7 @@ static void make_leave(uint64_t end)
 	}
 	join_gone();
 	if (atomic_load(&sw_shared.state) == THREAD_NONE)
-		wait_unlisted(atomic_load(&sw_shared.tid), end);
+		sw_ours_wait_unlisted(atomic_load(&sw_shared.tid), end);
 }
 
 /*
@@ -237,7 +196,7 @@ static void reporter_kick(void)
 		return;
 	/* The next record asks again. A program that always blocks signals is believed in the end.
 	 */
-	if (atomic_load(&sw_shared.state) == THREAD_NONE && perhaps_in_handler() &&
+	if (atomic_load(&sw_shared.state) == THREAD_NONE && sw_guest_doubtful() &&
 	    atomic_fetch_add(&sw_shared.doubts, 1) < DOUBTS_MAX)
 		return;
 	note_user();
@@ -280,7 +239,7 @@ static bool worth_it(enum sw_leaving why)
 
 	if (!anything_left() && !wants_counters)
 		return false;
-	return there || why == SW_LEAVING_EXIT || (why != SW_LEAVING_NOW && !perhaps_in_handler());
+	return there || why == SW_LEAVING_EXIT || (why != SW_LEAVING_NOW && !sw_guest_doubtful());
 }
 
 /* An end has several stations (atexit, _exit, a signal to itself): they share one budget, until a

@@ -18,6 +18,7 @@
 #include "preload/fds.h"
 #include "preload/guard.h"
 #include "preload/module.h"
+#include "preload/ours.h"
 #include "preload/process.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
@@ -387,6 +388,7 @@ static void be_ordinary(void)
 void *sw_thread_main(void *arg)
 {
 	(void)arg;
+	sw_ours_fresh_stack();
 	sw_guest_mark_ours();
 	atomic_store(&sw_shared.tid, (int)sw_sys(gettid));
 	prctl(PR_SET_NAME, "swagent");

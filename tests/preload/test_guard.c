@@ -282,3 +282,55 @@ Test(guard, threads_are_apart)
 	cr_assert_not(sw_guest_hidden(), "the mark is the other thread's");
 	sw_guest_leave(g);
 }
+
+/* ---- shelters ---- */
+
+struct cancelled {
+	pthread_barrier_t inside, called;
+	bool cleaned, blocked;
+};
+
+static void clean(void *arg)
+{
+	struct cancelled *c = arg;
+	sigset_t mask;
+
+	pthread_sigmask(SIG_BLOCK, NULL, &mask);
+	c->cleaned = true;
+	c->blocked = sigismember(&mask, SIGUSR1);
+}
+
+static void *cancelled_in_shelter(void *arg)
+{
+	struct cancelled *c = arg;
+	struct sw_shelter shelter;
+	int type;
+
+	pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &type);
+	pthread_cleanup_push(clean, c);
+	sw_shelter_enter(&shelter);
+	pthread_barrier_wait(&c->inside);
+	pthread_barrier_wait(&c->called);
+	sw_shelter_leave(&shelter);
+	pthread_cleanup_pop(0);
+	return NULL;
+}
+
+/* One that may be cancelled at any moment ends where the shelter does, as one that was cancelled.
+ */
+Test(guard, cancelled_in_shelter)
+{
+	struct cancelled c = {0};
+	pthread_t thread;
+	void *result;
+
+	pthread_barrier_init(&c.inside, NULL, 2);
+	pthread_barrier_init(&c.called, NULL, 2);
+	pthread_create(&thread, NULL, cancelled_in_shelter, &c);
+	pthread_barrier_wait(&c.inside);
+	pthread_cancel(thread);
+	pthread_barrier_wait(&c.called);
+	pthread_join(thread, &result);
+	cr_assert_eq(result, PTHREAD_CANCELED);
+	cr_assert(c.cleaned && !c.blocked);
+}

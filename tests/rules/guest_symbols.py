@@ -23,6 +23,7 @@ LOAD = "only from the constructor, before any hook is armed"
 # name: (the objects that may use it, or None for all; the reason)
 ALLOWED = {
     "pthread_setcancelstate": (("guard",), "sets a word of the thread; in shelter, outside the guest"),
+    "pthread_setcanceltype": (("guard",), "the same"),
     "memcpy": (None, PURE),
     "memmove": (None, PURE),
     "memset": (None, OPTIMISED),
@@ -33,6 +34,7 @@ ALLOWED = {
     "strcmp": (None, PURE),
     "strncmp": (None, PURE),
     "strnlen": (None, PURE),
+    "strchr": (None, PURE),
     "strstr": (None, PURE),
     "__memcpy_chk": (None, FORTIFIED),
     "__memmove_chk": (None, FORTIFIED),
@@ -45,7 +47,14 @@ ALLOWED = {
     "strcspn": (("agent",), LOAD),
     "getenv": (("agent",), LOAD),
     "environ": (("agent", "process"), "read at load, and by an exec that is given none"),
-    "dlsym": (("real", "agent", "python_api", "python_uv"),
+    "stdout": (("exports_variadic", "stdio", "open"), "the FILE that the program's own call is for"),
+    "stderr": (("stdio", "open"), "the FILE that the program's own call is for"),
+    "vsnprintf": (("stdio", "syslog"), "once more what the program has just formatted by the same code, "
+                  "on the same thread: what it may do now it did then"),
+    "strerror_r": (("stdio",), "what perror has just called"),
+    "fileno": (("open",), "a load; of the stream that freopen is about to lock"),
+    "setlogmask": (("syslog",), "a load; with 0 it changes nothing"),
+    "dlsym": (("real", "agent", "ours", "python_api", "python_uv"),
               "resolving, once; allocates only for the text of an error"),
     "dladdr": (("python_current", "python_uv"), "who calls: reads the loader's lists"),
     "dl_iterate_phdr": (("python_api",), "reads the loader's lists, once per process that serves"),
