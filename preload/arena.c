@@ -10,6 +10,7 @@
 #define HEADS_MAX 64
 
 struct sw_pool sw_pool_heads;
+_Atomic uint64_t sw_pools_touched;
 
 /* An odd number of cache lines: items at distances of a power of two would all want the same few
  * sets of the cache, and take them from the program. */
@@ -36,6 +37,7 @@ static int64_t take_fresh(struct sw_pool *pool)
 		if (index >= pool->limit)
 			return -1;
 	} while (!atomic_compare_exchange_weak(&pool->fresh, &index, index + 1));
+	atomic_fetch_add_explicit(&sw_pools_touched, pool->item_size, memory_order_relaxed);
 	return index;
 }
 

@@ -39,5 +39,8 @@ static inline uint32_t sw_pool_used(struct sw_pool *pool)
 	return used < pool->limit ? used : pool->limit;
 }
 
+/* Bytes of items that were ever used, of all pools: what of the address space is memory. */
+extern _Atomic uint64_t sw_pools_touched;
+
 /* Buffers of SW_HEAD_MAX bytes for message heads that come or go in pieces. */
 extern struct sw_pool sw_pool_heads;

@@ -14,8 +14,10 @@
 #define SW_RECORD_MAX 4096
 
 enum sw_record_kind {
-	SW_RECORD_FILLER, /* to the end of the ring; skipped */
-	SW_RECORD_SPAN,	  /* struct sw_record_span */
+	SW_RECORD_FILLER,  /* to the end of the ring; skipped */
+	SW_RECORD_SPAN,	   /* struct sw_record_span */
+	SW_RECORD_LOG,	   /* struct sw_record_log */
+	SW_RECORD_BLOCKED, /* struct sw_record_blocked */
 };
 
 struct sw_record {
@@ -86,3 +88,76 @@ static inline bool sw_field_next(struct sw_bytes *text, struct sw_field *ret_fie
 	*text = sw_bytes_from(*text, sizeof(field) + field.len);
 	return true;
 }
+
+/* Where the bytes of a log went. */
+enum sw_log_source {
+	SW_LOG_STDOUT,
+	SW_LOG_STDERR,
+	SW_LOG_FILE,	/* a file whose name matches SW_AGENT_LOG_REPORTER_FILES */
+	SW_LOG_SYSLOG,	/* syslog(3): one whole message, its severity in `severity` */
+	SW_LOG_DEVLOG,	/* the socket of syslog: one whole datagram, "<PRI>..." */
+	SW_LOG_JOURNAL, /* the socket of journald: one whole datagram of its native protocol */
+	SW_LOG_SOURCE_COUNT
+};
+
+enum sw_log_flag {
+	SW_LOG_MORE = 1 << 0,	 /* the next record of the stream is of the same write */
+	SW_LOG_SKIPPED = 1 << 1, /* the write had more bytes, which were left out */
+};
+
+/* Severity of what has none of its own; else 0 (emergency) to 7 (debug), as in syslog(3). */
+#define SW_LOG_NO_SEVERITY 0xff
+
+/* Bytes that a thread wrote: `trace` bytes of base64 (0: the trace of our own segment), `endpoint`
+ * bytes of the operation, then `text` bytes. A segment of zeros: written for no request. Before the
+ * text stand `level`, `logger` and `name` (of a thread) bytes, where the record of a logging
+ * library is known that they are the text of; it may say a severity instead of a level, or both. */
+struct sw_record_log {
+	struct sw_record record;
+	struct sw_id segment;
+	int64_t time_ns;   /* Unix time, after the write */
+	uint64_t sequence; /* of the stream, from 0, without gaps but for what was dropped */
+	uint32_t stream;   /* its number and its generation: never another stream's */
+	uint32_t thread;
+	uint32_t text;
+	uint16_t trace, endpoint;
+	uint8_t source; /* enum sw_log_source */
+	uint8_t flags;	/* enum sw_log_flag */
+	uint8_t severity;
+	uint8_t level, logger, name;
+};
+
+/* At most, of each; a longer one is left out. */
+#define SW_LOG_LEVEL_MAX 16
+#define SW_LOG_LOGGER_MAX 100
+#define SW_LOG_THREAD_MAX 48
+
+/* Of a turn of an event loop that lasts too long (hooks/blocked.h). */
+enum sw_blocked_what {
+	SW_BLOCKED_CAUGHT, /* it goes on; what was read of its thread meanwhile */
+	SW_BLOCKED_STILL,  /* one that was caught still goes on, and will be waited for no more */
+	SW_BLOCKED_OVER,   /* it has ended, caught or not */
+};
+
+/* Bytes of text: names of frames are long. */
+#define SW_BLOCKED_TEXT_MAX 3840
+
+/* CAUGHT: `trace` bytes of base64 (0: the trace of our own segment), `endpoint` bytes of the
+ * operation, and the rest of `text` bytes is the stack, a line for each frame, innermost first;
+ * from its byte `python` on the innermost of Python's. A segment of zeros: it works for no request,
+ * or for none that could be told. */
+struct sw_record_blocked {
+	struct sw_record record;
+	struct sw_id segment;
+	uint64_t turn; /* these three tell turns apart */
+	uint32_t generation;
+	uint8_t loop;
+	uint8_t what; /* enum sw_blocked_what */
+	int32_t thread;
+	int64_t start_ms; /* Unix time */
+	uint64_t lasted_ns;
+	uint64_t watched_ns; /* OVER: how much of that somebody was looking at the loop */
+	uint32_t text;
+	uint16_t trace, endpoint;
+	uint16_t python;
+};

@@ -31,9 +31,14 @@ struct ring {
 } __attribute__((aligned(128)));
 
 _Atomic uint32_t sw_ring_reader;
+_Atomic bool sw_ring_wanted;
+
+#define SMALL 1024u
 
 static struct ring rings[RINGS_MAX];
 static uint64_t ring_size;
+/* No room was found for what may fill half only; until the next drain. */
+static _Atomic bool half_full;
 
 static bool ring_start(void)
 {
@@ -61,14 +66,15 @@ static bool try_lock(struct sw_guest *g, struct ring *ring)
 	       free == sw_guest_tid(g);
 }
 
-/* Room for `size` contiguous bytes, or NULL. Writes a filler when the end is too near. */
-static uint8_t *reserve(struct ring *ring, uint64_t *head, uint32_t size)
+/* Room for `size` contiguous bytes among the first `most`, or NULL. Writes a filler when the end is
+ * too near. */
+static uint8_t *reserve(struct ring *ring, uint64_t *head, uint32_t size, uint64_t most)
 {
 	uint64_t used = *head - atomic_load_explicit(&ring->tail, memory_order_acquire);
 	uint64_t to_end = ring_size - (*head & (ring_size - 1));
 	uint64_t need = size <= to_end ? size : to_end + size;
 
-	if (need > ring_size - used)
+	if (used > most || need > most - used)
 		return NULL;
 	if (size > to_end) {
 		struct sw_record filler = {(uint32_t)to_end, SW_RECORD_FILLER};
@@ -96,49 +102,99 @@ static void consider_kick(struct sw_guest *g, uint64_t used)
 	}
 }
 
-static void write_record(struct ring *ring, uint8_t *room, uint64_t at,
-			 const struct sw_record *head, size_t head_len, struct sw_bytes text)
+/* What is to be put. */
+struct whole {
+	const struct sw_record *head;
+	size_t head_len;
+	const struct sw_bytes *part;
+	size_t parts;
+};
+
+static void write_record(struct ring *ring, uint8_t *room, uint64_t at, const struct whole *whole)
 {
-	memcpy(room, head, head_len);
-	if (text.len)
-		memcpy(room + head_len, text.at, text.len);
-	atomic_store_explicit(&ring->head, at + head->size, memory_order_release);
+	memcpy(room, whole->head, whole->head_len);
+	room += whole->head_len;
+	for (size_t i = 0; i < whole->parts; i++) {
+		if (whole->part[i].len)
+			memcpy(room, whole->part[i].at, whole->part[i].len);
+		room += whole->part[i].len;
+	}
+	atomic_store_explicit(&ring->head, at + whole->head->size, memory_order_release);
 }
 
 /* Into this ring, if nobody writes to it and there is room. */
-static bool put_into(struct sw_guest *g, struct ring *ring, const struct sw_record *head,
-		     size_t head_len, struct sw_bytes text)
+static bool put_into(struct sw_guest *g, struct ring *ring, const struct whole *whole,
+		     uint64_t most)
 {
+	const struct sw_record *head = whole->head;
 	uint64_t at, used;
 	uint8_t *room;
 
 	if (!try_lock(g, ring))
 		return false;
 	at = atomic_load_explicit(&ring->head, memory_order_relaxed);
-	room = reserve(ring, &at, head->size);
+	room = reserve(ring, &at, head->size, most);
 	if (room)
-		write_record(ring, room, at, head, head_len, text);
+		write_record(ring, room, at, whole);
 	used = at + head->size - atomic_load_explicit(&ring->tail, memory_order_relaxed);
 	atomic_exchange(&ring->lock, 0);
 	consider_kick(g, used);
 	return room != NULL;
 }
 
-bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text)
+static bool put(struct sw_guest *g, const struct whole *whole, uint64_t most)
 {
-	head->size = (uint32_t)((head_len + text.len + 7) & ~7ul);
-	for (uint32_t i = 0; ring_size && SW_CHECK(head->size <= SW_RECORD_MAX) && i < RINGS_MAX;
-	     i++) {
+	for (uint32_t i = 0; i < RINGS_MAX; i++) {
 		uint32_t at = (g->ring + i) % RINGS_MAX;
 
-		if (put_into(g, &rings[at], head, head_len, text)) {
+		if (put_into(g, &rings[at], whole, most)) {
 			g->ring = at;
 			sw_count(RECORDS);
 			return true;
 		}
 	}
+	return false;
+}
+
+static void want(void)
+{
+	if (!atomic_load_explicit(&sw_ring_wanted, memory_order_relaxed))
+		atomic_store_explicit(&sw_ring_wanted, true, memory_order_relaxed);
+}
+
+bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text)
+{
+	const struct whole whole = {head, head_len, &text, 1};
+
+	head->size = (uint32_t)((head_len + text.len + 7) & ~7ul);
+	want();
+	if (ring_size && SW_CHECK(head->size <= SW_RECORD_MAX) && put(g, &whole, ring_size))
+		return true;
 	sw_count(RING_FULL);
 	return false;
+}
+
+bool sw_ring_put_some(struct sw_guest *g, struct sw_record *head, size_t head_len,
+		      const struct sw_bytes *part, size_t parts, bool starts)
+{
+	const struct whole whole = {head, head_len, part, parts};
+	size_t len = head_len;
+	bool kick = g->kick, done;
+
+	for (size_t i = 0; i < parts; i++)
+		len += part[i].len;
+	head->size = (uint32_t)((len + 7) & ~7ul);
+	if (!ring_size || !SW_CHECK(head->size <= SW_RECORD_MAX) ||
+	    atomic_load_explicit(&half_full, memory_order_relaxed))
+		return false;
+	done = put(g, &whole, ring_size / 2);
+	if (!done && head->size <= SMALL) /* a large one says nothing of the others */
+		atomic_store_explicit(&half_full, true, memory_order_relaxed);
+	if (starts)
+		want();
+	else if (atomic_load(&sw_ring_reader) == SW_READER_ABSENT)
+		g->kick = kick;
+	return done;
 }
 
 static unsigned drain_ring(struct ring *ring, void (*take)(void *arg, const struct sw_record *r),
@@ -171,6 +227,7 @@ unsigned sw_ring_drain(void (*take)(void *arg, const struct sw_record *record), 
 
 	for (unsigned i = 0; ring_size && i < RINGS_MAX; i++)
 		count += drain_ring(&rings[i], take, arg);
+	atomic_store_explicit(&half_full, false, memory_order_relaxed);
 	return count;
 }
 
@@ -181,6 +238,18 @@ bool sw_ring_waiting(void)
 			return true;
 	}
 	return false;
+}
+
+uint64_t sw_ring_touched(void)
+{
+	uint64_t touched = 0;
+
+	for (unsigned i = 0; ring_size && i < RINGS_MAX; i++) {
+		uint64_t head = atomic_load_explicit(&rings[i].head, memory_order_relaxed);
+
+		touched += SW_MIN(head, ring_size);
+	}
+	return touched;
 }
 
 static void sweep_ring(struct ring *ring)
@@ -217,6 +286,8 @@ static void ring_fork_child(void)
 		atomic_store(&rings[i].lock, 0);
 		atomic_store(&rings[i].tail, atomic_load(&rings[i].head));
 	}
+	atomic_store(&half_full, false);
+	atomic_store(&sw_ring_wanted, false);
 	atomic_store(&sw_ring_reader, SW_READER_ABSENT);
 }
 

@@ -28,11 +28,22 @@ enum sw_ring_reader {
 
 extern _Atomic uint32_t sw_ring_reader;
 
+/* Something was put that is worth a reporter of its own: also at the end of the process. */
+extern _Atomic bool sw_ring_wanted;
+
 /*
  * Puts one record, given as head and text (text may be empty). The size field is set here.
  * False: dropped and counted. May set g->kick.
  */
 bool sw_ring_put(struct sw_guest *g, struct sw_record *head, size_t head_len, struct sw_bytes text);
+
+/*
+ * The same for what must not crowd out others: it may fill half of each ring, and comes in
+ * parts. Dropped, it is counted by the caller, and nothing is tried again until rings were drained.
+ * Wakes a reporter that sleeps, and starts none unless `starts`.
+ */
+bool sw_ring_put_some(struct sw_guest *g, struct sw_record *head, size_t head_len,
+		      const struct sw_bytes *part, size_t parts, bool starts);
 
 /* Reporter thread only: hands every waiting record to `take` and frees it. Returns how many.
  * The record is good until `take` returns. */
@@ -43,3 +54,6 @@ void sw_ring_sweep(void);
 
 /* Anything waiting? Any thread. */
 bool sw_ring_waiting(void);
+
+/* Bytes of the rings that were ever written: what of their address space is memory. */
+uint64_t sw_ring_touched(void);

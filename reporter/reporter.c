@@ -237,7 +237,7 @@ static bool worth_it(enum sw_leaving why)
 	bool wants_counters =
 		sw_config.log_level == SW_LEVEL_DEBUG && sw_thread_is_end(why) && there;
 
-	if (!anything_left() && !wants_counters)
+	if ((!anything_left() && !wants_counters) || (!there && !atomic_load(&sw_ring_wanted)))
 		return false;
 	return there || why == SW_LEAVING_EXIT || (why != SW_LEAVING_NOW && !sw_guest_doubtful());
 }

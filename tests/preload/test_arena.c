@@ -76,6 +76,21 @@ Test(arena, used_items_are_preferred)
 	cr_assert_eq(sw_pool_used(&pool), 1);
 }
 
+Test(arena, what_was_touched)
+{
+	struct sw_pool pool = {0};
+
+	cr_assert(sw_pool_map(&pool, 64, 2));
+	cr_assert_eq(sw_pools_touched, 0);
+	for (int i = 0; i < 5; i++)
+		sw_pool_give(&pool, (uint32_t)sw_pool_take(&pool));
+	cr_assert_eq(sw_pools_touched, pool.item_size, "one item, again and again");
+	sw_pool_take(&pool);
+	sw_pool_take(&pool);
+	cr_assert_eq(sw_pool_take(&pool), -1);
+	cr_assert_eq(sw_pools_touched, 2 * pool.item_size);
+}
+
 Test(arena, refused_memory_is_an_answer)
 {
 	struct sw_pool pool = {0};

@@ -148,6 +148,20 @@ Test(ring, longest_record_fits_everywhere)
 }
 
 /* One thread's records stay in order, so one ring is full before all are. */
+Test(ring, what_was_touched)
+{
+	struct seen seen = {0};
+
+	cr_assert_eq(sw_ring_touched(), 0);
+	cr_assert(put_note(0, 0, 0));
+	cr_assert_eq(sw_ring_touched(), sizeof(struct note));
+	for (uint32_t i = 1; i < 3 * RING_BYTES / sizeof(struct note); i++) {
+		cr_assert(put_note(0, i, 0));
+		sw_ring_drain(take_note, &seen);
+	}
+	cr_assert_eq(sw_ring_touched(), RING_BYTES, "one ring, which came around");
+}
+
 Test(ring, full_drops_and_counts)
 {
 	uint32_t fit = 0, more = 10;
@@ -332,4 +346,47 @@ Test(ring, four_producers_one_reader)
 	cr_assert_eq(sw_counter_read(SW_COUNTER_RING_FULL), atomic_load(&refused));
 	cr_assert_not(sw_ring_waiting());
 	free(seen.once);
+}
+
+static bool put_some(uint32_t number, size_t len, bool starts)
+{
+	struct note note = {.record = {.kind = SW_RECORD_SPAN}, .number = number};
+	struct sw_bytes part[] = {sw_bytes(filling, len / 2), sw_bytes(NULL, 0),
+				  sw_bytes(filling + len / 2, len - len / 2)};
+
+	note.text_len = (uint32_t)len;
+	return sw_ring_put_some(&sw_guest_self, &note.record, sizeof(note), part, 3, starts);
+}
+
+Test(ring, some_fill_half_and_leave_the_other_half_to_others)
+{
+	uint32_t some = 0, others = 0;
+	struct seen seen;
+
+	while (put_some(some + 1, 1000, true))
+		some++;
+	cr_assert(some >= RINGS * (RING_BYTES / 2 / 1100) &&
+		  some <= RINGS * (RING_BYTES / 2 / 1000));
+	cr_assert_not(put_some(1, 1, true), "nothing is tried again before a drain");
+	while (put_note(0, some + others + 1, 1000))
+		others++;
+	cr_assert(others >= some - RINGS, "%u others, %u some", others, some);
+	seen = drain();
+	cr_assert_eq(seen.count, some + others);
+	cr_assert_eq(seen.broken, 0);
+	cr_assert(put_some(1, 1000, true), "and then there is room again");
+}
+
+Test(ring, some_start_no_reporter_and_wake_one_that_sleeps)
+{
+	atomic_store(&sw_ring_reader, SW_READER_ABSENT);
+	sw_guest_self.kick = false;
+	cr_assert(put_some(1, 10, false));
+	cr_assert_not(sw_guest_self.kick);
+	cr_assert(put_some(2, 10, true));
+	cr_assert(sw_guest_self.kick);
+	sw_guest_self.kick = false;
+	atomic_store(&sw_ring_reader, SW_READER_IDLE);
+	cr_assert(put_some(3, 10, false));
+	cr_assert(sw_guest_self.kick);
 }
