@@ -292,6 +292,15 @@ static void page_counters(FILE *out)
 #undef SW_COUNTER
 }
 
+static void page_tallies(FILE *out)
+{
+	fputs("What the agent counts of the program, on its threads; the source of meters.\n", out);
+	print_head(out, "tally | meaning", 2);
+#define SW_TALLY(id, doc) print_pair(out, #id, doc);
+#include "preload/tallies.def"
+#undef SW_TALLY
+}
+
 static void page_parsers(FILE *out)
 {
 	fputs("Wire formats that are understood in what the program sends and receives.\n", out);
@@ -402,6 +411,7 @@ static const struct page {
 	{"parsers", "Parsers", "hooks/parsers.def", page_parsers},
 	{"plugins", "Plug-ins", "reporter/plugins.def", page_plugins},
 	{"tags", "Tags", "preload/tags.def", page_tags},
+	{"tallies", "Tallies", "preload/tallies.def", page_tallies},
 	{"transports", "Transports", "reporter/transports.def", page_transports},
 };
 

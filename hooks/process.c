@@ -16,6 +16,7 @@
 #include "preload/exports.h"
 #include "preload/lineage.h"
 #include "preload/module.h"
+#include "preload/process.h"
 #include "preload/sys.h"
 
 /* ---- fork ---- */
@@ -345,6 +346,8 @@ int sw_thread_create(const void *caller, pthread_t *thread, const pthread_attr_t
 	struct birth *birth = sw_guest_self.ours || whom.entry ? take_birth() : NULL;
 	int result;
 
+	if (!sw_guest_self.ours)
+		atomic_store_explicit(&sw_process_threads, true, memory_order_relaxed);
 	if (!birth)
 		return sw_real.pthread_create(thread, attr, start, arg);
 	*birth = (struct birth){start, arg, whom};

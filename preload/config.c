@@ -87,7 +87,7 @@ static char families[FAMILY_BYTES + 1]; /* entries of the family, then an empty 
 static size_t families_used;
 static struct sw_config_complaint complaints[COMPLAINTS_MAX];
 static unsigned complaint_count;
-static bool seen[SW_COUNT_OF(keys)];
+static enum { UNSEEN, BY_NAME, BY_ALIAS } seen[SW_COUNT_OF(keys)];
 static const char *unknown[SW_CONFIG_UNKNOWN_MAX];
 static unsigned unknown_kept, unknown_count;
 
@@ -195,7 +195,7 @@ static void add_to_family(const struct key *key, struct sw_bytes entry, void *fi
 		families_used += entry.len + 1;
 		*(const char **)field = families;
 	} else if (!seen[key - keys]) {
-		seen[key - keys] = true;
+		seen[key - keys] = BY_NAME;
 		complain(key, SW_BYTES("(not shown)"), "short enough, all together");
 	}
 }
@@ -285,6 +285,16 @@ static bool cut_entry(const char *entry, struct sw_bytes *ret_name, struct sw_by
 	return true;
 }
 
+/* Of several other names for one switch any may turn it on: the frameworks that they are named for
+ * are one to us, and who wanted it for one of them shall have it. */
+static void switch_on(const struct key *key, struct sw_bytes value, struct sw_config *config)
+{
+	bool *field = (bool *)((char *)config + key->offset), before = *field;
+
+	set(key, value, config);
+	*field |= before;
+}
+
 /* The first of two entries counts, as with getenv, be it good or bad. */
 static void read_pass(char *const *environment, struct sw_config *config,
 		      const struct key *(*look)(struct sw_bytes name))
@@ -302,9 +312,11 @@ static void read_pass(char *const *environment, struct sw_config *config,
 			add_to_family(
 				key, sw_bytes_from(sw_bytes_text(*environment), beginning(key).len),
 				(char *)config + key->offset);
+		if (key->type == KEY_flag && seen[key - keys] == BY_ALIAS)
+			switch_on(key, value, config);
 		if (key->type == KEY_family || seen[key - keys])
 			continue;
-		seen[key - keys] = true;
+		seen[key - keys] = look == find ? BY_NAME : BY_ALIAS;
 		set(key, value, config);
 	}
 }
@@ -353,6 +365,15 @@ const char *sw_config_unknown(unsigned i)
 unsigned sw_config_unknown_count(void)
 {
 	return unknown_count;
+}
+
+bool sw_config_given(const void *field)
+{
+	for (size_t i = 0; i < SW_COUNT_OF(keys); i++) {
+		if ((const char *)&sw_config + keys[i].offset == field)
+			return seen[i];
+	}
+	return false;
 }
 
 void sw_config_read(char *const *environment, struct sw_config *ret_config)

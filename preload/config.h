@@ -67,6 +67,9 @@ struct sw_config_complaint {
 	const char *want;  /* what it should have been */
 };
 
+/* Was the key of this field of sw_config in the environment? Also when its value was no good. */
+bool sw_config_given(const void *field);
+
 /*
  * Reads every key from `environment` (a NULL-terminated list like environ) into *ret_config.
  * Texts that differ from the defaults are copied into a static store; what does not fit there is

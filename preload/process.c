@@ -16,12 +16,15 @@
 #include "preload/lineage.h"
 #include "preload/module.h"
 #include "preload/sys.h"
+#include "preload/tallies.h"
 
 #define NAME_MAX_BYTES 70 /* OAP cuts names there (specification 3.1) */
 #define TRACE_BIT (1ull << 63)
 
 _Atomic bool sw_process_serves;
+_Atomic bool sw_process_levels_asked;
 _Atomic bool sw_process_listens;
+_Atomic bool sw_process_threads;
 _Atomic bool sw_process_main_left;
 _Atomic int sw_process_main_status = -1;
 _Atomic uint32_t sw_process_forks;
@@ -230,6 +233,7 @@ static void process_fork_child(void)
 	rename_child();
 	sw_lineage_forked();
 	sw_counters_reset();
+	sw_tallies_forked();
 	atomic_store(mark, 1);
 }
 

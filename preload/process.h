@@ -36,6 +36,13 @@ extern _Atomic bool sw_process_serves;
 /* Set at the first listen: an image of its own, whoever started it (preload/lineage.h). */
 extern _Atomic bool sw_process_listens;
 
+/* Lines came whose text says no level: where a logging library can tell it (hooks/python/records.c)
+ * it is asked from then on. Set by the agent half, never cleared. */
+extern _Atomic bool sw_process_levels_asked;
+
+/* The program has made a thread of its own at some time. */
+extern _Atomic bool sw_process_threads;
+
 /* The main thread has ended by pthread_exit; the process goes on. */
 extern _Atomic bool sw_process_main_left;
 /* By exit(2) itself: with this status, past libc; else -1. */

@@ -56,6 +56,20 @@ Test(config, names_without_our_prefix)
 	cr_assert_null(sw_config_complaint(0));
 }
 
+/* By its own name or another one; also when the value is its default, or no good. */
+Test(config, given_ones)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_METER_REPORTER_ACTIVE=true", "SW_LOGGING_LEVEL=bad", "SW_OTHER=1");
+	cr_assert(sw_config_given(&sw_config.meter_active));
+	cr_assert(sw_config_given(&sw_config.log_level));
+	cr_assert_not(sw_config_given(&sw_config.pvm_active));
+	READ(&config, "SW_OTHER=1");
+	cr_assert_not(sw_config_given(&sw_config.meter_active));
+	cr_assert_not(sw_config_given(&config), "no field of ours");
+}
+
 Test(config, empty_environment)
 {
 	struct sw_config config;
@@ -304,6 +318,28 @@ Test(config, other_names)
 	cr_assert_eq(config.sample_per_3s, 6, "the key itself wins");
 	READ(&config, "SW_AGENT_SAMPLE=5", "SW_SAMPLE_N_PER_3_SECS=6");
 	cr_assert_eq(config.sample_per_3s, 6, "the key itself wins, whatever the order");
+}
+
+Test(config, any_alias_turns_a_switch_on)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=false",
+	     "SW_PLUGIN_SANIC_COLLECT_HTTP_PARAMS=true",
+	     "SW_PLUGIN_TOMCAT_COLLECT_HTTP_PARAMS=false");
+	cr_assert(config.collect_params);
+	READ(&config, "SW_PLUGIN_SANIC_COLLECT_HTTP_PARAMS=true",
+	     "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=false");
+	cr_assert(config.collect_params);
+	READ(&config, "SW_PLUGIN_SANIC_COLLECT_HTTP_PARAMS=perhaps",
+	     "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=true");
+	cr_assert(config.collect_params);
+	READ(&config, "SW_PLUGIN_SANIC_COLLECT_HTTP_PARAMS=false",
+	     "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=false");
+	cr_assert_not(config.collect_params);
+	READ(&config, "SW_PLUGIN_SANIC_COLLECT_HTTP_PARAMS=true",
+	     "SW_PLUGIN_HTTP_COLLECT_HTTP_PARAMS=false");
+	cr_assert_not(config.collect_params, "the key itself wins");
 }
 
 Test(config, every_alias_leads_to_a_key)

@@ -38,6 +38,7 @@ SW_ALIAS("SW_UNO", "SW_ONE")
 SOUND = {
     "preload/config.def": CONFIG,
     "preload/counters.def": COUNTERS,
+    "preload/tallies.def": 'SW_TALLY(BYTES, "Bytes.")\n',
     "preload/modules.def": 'SW_MODULE(ring, "Records.")\n',
     "preload/tags.def": 'SW_TAG(URL, "url", "A place.")\n',
     "hooks/hooks.def": HOOKS,

@@ -16,6 +16,7 @@ TABLES = (
     "preload/counters.def",
     "preload/modules.def",
     "preload/tags.def",
+    "preload/tallies.def",
     "hooks/hooks.def",
     "hooks/parsers.def",
     "hooks/python/api.def",
