@@ -109,7 +109,7 @@ Test(filter, ant_work_is_bounded)
 		"/********************************b",
 	};
 	static uint8_t text[65536]; /* as long as a head may be */
-	uint64_t start = sw_clock_ns(CLOCK_MONOTONIC), took;
+	uint64_t start = sw_clock_ns(CLOCK_PROCESS_CPUTIME_ID), took;
 
 	for (int deep = 0; deep < 2; deep++) {
 		memset(text, 'a', sizeof(text));
@@ -119,7 +119,7 @@ Test(filter, ant_work_is_bounded)
 			cr_assert_not(sw_filter_ant(sw_bytes_text(pattern[i]),
 						    sw_bytes(text, sizeof(text))));
 	}
-	took = sw_clock_ns(CLOCK_MONOTONIC) - start;
+	took = sw_clock_ns(CLOCK_PROCESS_CPUTIME_ID) - start;
 	cr_assert_lt(took, SECOND / 4, "10 matches in %llu ns", (unsigned long long)took);
 }
 

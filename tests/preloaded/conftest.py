@@ -4,11 +4,14 @@ What the agent writes is read with the classes of the Python agent (apache-skywa
 reader that shares nothing with us. Every file a test causes is read at the end of that test and
 checked for what must always hold, whether the test looks at it or not.
 
-Environment: SW_LIB, what goes into LD_PRELOAD (default build/libswagent.so). SW_LOOP, the loop of all
-programs for which a test does not say one (default: the library's).
+Environment: SW_LIB, what goes into LD_PRELOAD (default build/libswagent.so). SW_LOOP and SW_ENGINE, the
+loop and the engine of gRPC of all programs for which a test does not say one (default: the library's).
 """
 
+import collections
 import ctypes
+import fcntl
+import itertools
 import os
 import pathlib
 import random
@@ -36,21 +39,82 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 # Programs see this and nothing of ours: no SW_*, no LD_PRELOAD, no proxies.
 CLEAN = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/nonexistent",
          "LANG": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
+# For env=: how long the end of a program waits for its collector. The other one is the library's default.
+PATIENT, IN_HASTE = {"SW_AGENT_EXIT_FLUSH_TIMEOUT": 10000}, {"SW_AGENT_EXIT_FLUSH_TIMEOUT": "UNSET"}
 CLEAN |= {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
 
 
 def pytest_configure(config):
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup's disposition would be our programs', too
     config.addinivalue_line("markers", "slow: takes more than some seconds")
+    config.addinivalue_line("markers", "native: of our own engine of gRPC only")
     for lib in re.split("[: ]", LIB):
         if not os.path.isabs(lib) or not os.path.exists(lib):
             raise pytest.UsageError(f"{lib}: build it first (tests/run), or set SW_LIB")
 
 
-class Result:
-    """What a program left: exit status as the shell's parent sees it, output, error output."""
+def pytest_collection_modifyitems(items):
+    """Of tests that run with each engine of gRPC: which of them not, and over which loop once."""
+    def wanted(item):
+        params = getattr(item, "callspec", None) and item.callspec.params or {}
+        return params.get("any_engine") != "core" or not (
+            item.get_closest_marker("native") or params.get("any_loop") == "io_uring")
+    items[:] = [item for item in items if wanted(item)]
 
-    def __init__(self, rc, out, err, pid, seconds):
-        self.rc, self.out, self.err, self.pid, self.seconds = rc, out, err, pid, seconds
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """What one process of pytest-xdist does in one go: some tests of a function, so that few take a port or a user
+    of the same number at once; but all cells of the contract, which run at once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Pieces(LoadScopeScheduling):
+        pieces, met = {}, collections.Counter()
+
+        def _split_scope(self, nodeid):
+            function = nodeid.partition("[")[0]
+            if nodeid not in self.pieces and "test_contract" not in function:
+                self.met[function] += 1
+            return self.pieces.setdefault(nodeid, f"{function} {self.met[function] // 6}")
+    return Pieces(config, log)
+
+
+def pressed():
+    """Seconds in which somebody on this machine had to wait for a processor or a disk, since its start."""
+    found = 0
+    for what in "cpu", "io":
+        try:
+            said = pathlib.Path("/proc/pressure", what).read_text()
+        except OSError:  # a kernel that does not tell
+            continue
+        found += int(re.search(r"^some .*total=(\d+)", said, re.M)[1]) / 1e6
+    return found
+
+
+class Watch:
+    """How long something takes, for tests that say how long it may at most. On a busy machine everything takes
+    longer, so the time in which anybody had to wait for a processor is left out: what remains is what was
+    waited for otherwise, or less. `seconds` is by the clock on the wall."""
+
+    def __init__(self):
+        self.begin, self.pressed = time.monotonic(), pressed()
+
+    @property
+    def seconds(self):
+        return time.monotonic() - self.begin
+
+    @property
+    def waited(self):
+        return max(0, self.seconds - (pressed() - self.pressed))
+
+
+class Result:
+    """What a program left: exit status as the shell's parent sees it, output, error output; and how long it
+    took. Compare `waited` of a program with us with `seconds` of one without: see Watch."""
+
+    def __init__(self, rc, out, err, pid, watch):
+        self.rc, self.out, self.err, self.pid = rc, out, err, pid
+        self.seconds, self.waited = watch.seconds, watch.waited
 
     def same(self, other):
         assert (self.rc, self.out, self.err) == (other.rc, other.out, other.err)
@@ -67,12 +131,14 @@ class Bench:
         self.records = tmp / "records"
         self.records.mkdir()
         self.loop = os.environ.get("SW_LOOP", "UNSET")
+        self.engine = os.environ.get("SW_ENGINE", "UNSET")
         self.running = []
 
     def env(self, agent=True, name=None, env=None):
         result = dict(CLEAN)
         if agent:
             result |= {"LD_PRELOAD": LIB, "SW_AGENT_PROTOCOL": "file", "SW_AGENT_LOOP": self.loop,
+                       "SW_AGENT_GRPC_ENGINE": self.engine,
                        "SW_AGENT_FILE_PATH": str(self.records / f"{name or 'x'}-%p.jsonl")}
             if name:
                 result["SW_AGENT_NAME"] = name
@@ -80,7 +146,9 @@ class Bench:
         return {k: v for k, v in result.items() if v != "UNSET"}
 
     def run(self, argv, agent=True, name=None, env=None, input=b"", cwd=None, timeout=60):
-        begin = time.monotonic()
+        """A program from its start to its end. Its end has patience with a collector that is slow to answer,
+        as it is on a busy machine; tests of the default say so: env=IN_HASTE."""
+        env, watch = (PATIENT if agent else {}) | (env or {}), Watch()
         with tempfile.TemporaryFile() as given:  # a pipe would be read in pieces of any size
             given.write(input)
             given.seek(0)
@@ -94,7 +162,7 @@ class Bench:
             program.kill()
             out, err = program.communicate()
             pytest.fail(f"{argv} hung; {out[-500:]!r} {err[-500:]!r}\n{stacks}")
-        return Result(program.returncode, out, err, program.pid, time.monotonic() - begin)
+        return Result(program.returncode, out, err, program.pid, watch)
 
     def both(self, argv, **options):
         """Runs it without and with us and compares. Returns the result with us."""
@@ -111,7 +179,7 @@ class Bench:
                                    stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
         program.log = log
         self.running.append(program)
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while port and not listening(port):
             if program.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{argv} did not start: {self.output(program)[-3000:].decode()}")
@@ -122,7 +190,7 @@ class Bench:
         program.log.flush()
         return pathlib.Path(program.log.name).read_bytes()
 
-    def stop(self, program, how=signal.SIGTERM, timeout=15):
+    def stop(self, program, how=signal.SIGTERM, timeout=40):
         """Ends a server as an administrator would. Returns its exit status."""
         if program.poll() is None:
             program.send_signal(how)
@@ -152,7 +220,7 @@ class Bench:
     def files(self):
         return sorted(self.records.iterdir())
 
-    def segments(self, count=None, timeout=5):
+    def segments(self, count=None, timeout=30):
         """All segments, by the independent reader. With count: waits until there are so many."""
         deadline = time.monotonic() + timeout
         while True:
@@ -210,15 +278,35 @@ def any_loop(request, bench):
     bench.loop = request.param
 
 
+@pytest.fixture(params=["native", "core"])
+def any_engine(request, bench):
+    """For usefixtures: the test runs with each engine of gRPC. `native` marks what does not."""
+    if request.param == "core" and not (pathlib.Path(LIB.split(":")[-1]).parent / "libswagent-grpc.so").exists():
+        pytest.skip("the plug-in grpc is not built")
+    bench.engine = request.param
+
+
 @pytest.fixture
 def port():
     return free_port()
 
 
+def numbers():
+    """Below 32768, where no outgoing connection takes a port before its server does. Each process of pytest-xdist
+    has some of its own and gives none twice soon: between the look whether one is free and the start of its
+    server another test's would come, and be taken for it."""
+    ours, all_of_us = os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:], os.environ.get("PYTEST_XDIST_WORKER_COUNT", 1)
+    count = 17000 // int(all_of_us)
+    begin = random.randrange(count)
+    return itertools.cycle([15000 + count * int(ours) + (begin + i) % count for i in range(count)])
+
+
+NUMBERS = numbers()
+
+
 def free_port():
-    """Below 32768, where no outgoing connection takes it before its server does."""
     while True:
-        number = random.randrange(15000, 32000)
+        number = next(NUMBERS)
         with socket.socket() as probe:
             try:
                 probe.bind(("127.0.0.1", number))
@@ -241,14 +329,21 @@ def origin():
 
 @pytest.fixture(scope="session")
 def compiled(tmp_path_factory):
-    """compiled("x"): the program made from programs/x.c"""
-    folder = tmp_path_factory.mktemp("programs")
+    """compiled("x"): the program made from programs/x.c, or of programs/x.cpp by language="cpp", once for all
+    processes of pytest-xdist."""
+    folder = tmp_path_factory.getbasetemp()
+    folder = (folder.parent if "PYTEST_XDIST_WORKER" in os.environ else folder) / "programs"
+    folder.mkdir(exist_ok=True)
 
-    def build(name):
+    def build(name, *options, language="c"):
         path = folder / name
-        if not path.exists():
-            subprocess.run(["gcc", "-O1", "-g", "-pthread", "-w",
-                            "-o", str(path), str(HERE / "programs" / f"{name}.c")], check=True)
+        with open(folder / f"{name}.lock", "w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not path.exists():
+                compiler = {"c": "gcc", "cpp": "g++"}[language]
+                subprocess.run([compiler, "-O1", "-g", "-pthread", "-w", *options, "-o", f"{path}.new",
+                                str(HERE / "programs" / f"{name}.{language}")], check=True)
+                os.rename(f"{path}.new", path)
         return path
 
     return build
@@ -262,6 +357,33 @@ def program():
         return [python, str(HERE / "programs" / name), *map(str, args)]
 
     return argv
+
+
+@pytest.fixture
+def workers(bench, ports):
+    """workers(env): gunicorn with three workers that answer /back/N. Returns (its process, its port)."""
+
+    def start(env):
+        port = ports()
+        argv = [sys.executable, "-m", "gunicorn", "--worker-tmp-dir", "/tmp", "--no-control-socket",
+                "--graceful-timeout", "5", "--log-level", "critical", "-w", "3", "-b", f"127.0.0.1:{port}",
+                "--chdir", HERE / "programs", "flaskapp:back"]
+        server = bench.start(argv, port, name="shop", env=env)
+        time.sleep(1)
+        return server, port
+
+    return start
+
+
+@pytest.fixture(params=["127.0.0.2", "::1"])
+def two_addresses(request, compiled):
+    """(an address, for env=): the name `collectors` has this one and after it 127.0.0.1."""
+    try:
+        socket.create_server((request.param, 0), family=socket.AF_INET6 if ":" in request.param else socket.AF_INET).close()
+    except OSError:
+        pytest.skip(f"no {request.param} here")
+    resolver = compiled("names", "-shared", "-fPIC")
+    return request.param, {"LD_PRELOAD": f"{LIB} {resolver}", "FIRST_ADDRESS": request.param}
 
 
 @pytest.fixture

@@ -15,7 +15,9 @@ import time
 import urllib.parse
 
 from google.protobuf import json_format
+from skywalking.protocol.event.Event_pb2 import Event
 from skywalking.protocol.language_agent.Tracing_pb2 import SegmentObject
+from skywalking.protocol.logging.Logging_pb2 import LogData
 from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
 
 import reader
@@ -23,7 +25,11 @@ import reader
 SEGMENTS = "/v3/segments"
 PROPERTIES = "/v3/management/reportProperties"
 PING = "/v3/management/keepAlive"
-KINDS = {SEGMENTS: SegmentObject, PROPERTIES: InstanceProperties, PING: InstancePingPkg}
+LOGS = "/v3/logs"
+EVENTS = "/v3/events"
+KINDS = {SEGMENTS: SegmentObject, PROPERTIES: InstanceProperties, PING: InstancePingPkg, LOGS: LogData,
+         EVENTS: Event}
+LISTS = {SEGMENTS, LOGS, EVENTS}
 
 
 class Gone(Exception):
@@ -58,7 +64,7 @@ class Request:
 
     def decode(self, body):
         given = json.loads(body, object_pairs_hook=reader.no_duplicates)
-        assert isinstance(given, list) == (self.path == SEGMENTS), given
+        assert isinstance(given, list) == (self.path in LISTS), given
         kind = KINDS[self.path]
         self.messages = [json_format.ParseDict(one, kind()) for one in
                          (given if isinstance(given, list) else [given])]
@@ -149,6 +155,8 @@ class HttpSink:
 
     def stop(self):
         """What was accepted is answered first: else it would rightly come again."""
+        if self.stopped:
+            return
         with self.changed:
             self.changed.wait_for(lambda: all(r.answered for r in self.requests if r.accepted), 2)
         self.listener.shutdown(socket.SHUT_RDWR)
@@ -221,13 +229,13 @@ class HttpSink:
     def different(self):
         return {s.traceSegmentId: s for s in self.all_segments()}
 
-    def until(self, condition, timeout=20):
+    def until(self, condition, timeout=40):
         with self.changed:
             self.changed.wait_for(lambda: condition() or self.failures, timeout)
         assert not self.failures, self.failures
         return condition()
 
-    def segments(self, count=None, timeout=20):
+    def segments(self, count=None, timeout=40):
         """The different segments that were accepted, once there are so many."""
         if count is not None:
             self.until(lambda: len(self.different()) >= count, timeout)

@@ -11,6 +11,9 @@ Switches, which may be turned at any time:
     missing     topics that do not exist
     deaf        Produce is read and never answered; nothing is kept
     cut         so many Produce requests are kept and the connection is closed instead of an answer
+    delay       seconds before an answer to Produce
+    leaders     {partition: what is said of its leader: a node's number, -1 there is none}; node 1 is this
+                broker, others are on `elsewhere`, a port where nobody needs to be
     identity    error code of an answer to InitProducerId, of which there are `nameless`
     users       {name: password}: who may log in; None: nobody needs to
 
@@ -33,7 +36,7 @@ PRODUCE, FETCH, METADATA, COORDINATOR, HANDSHAKE, VERSIONS, AUTHENTICATE, IDENTI
 # By Fetch and FindCoordinator, which nobody asks for, librdkafka knows what codecs there are.
 KNOWN = {PRODUCE: (0, 7), FETCH: (0, 10), METADATA: (0, 2), COORDINATOR: (0, 0), HANDSHAKE: (0, 1),
          VERSIONS: (0, 3), AUTHENTICATE: (0, 0), IDENTITY: (0, 1)}
-TOO_LARGE, UNKNOWN_TOPIC, NOT_ENOUGH_REPLICAS, INVALID_RECORD, POLICY = 10, 3, 19, 87, 44
+TOO_LARGE, UNKNOWN_TOPIC, NOT_ENOUGH_REPLICAS, INVALID_RECORD, POLICY, NO_LEADER = 10, 3, 19, 87, 44, 5
 DENIED_TOPIC, DENIED_CLUSTER, BAD_MECHANISM, DENIED_LOGIN = 29, 31, 33, 58
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
@@ -214,15 +217,18 @@ class Connection:
         count = request.number("i")
         topics = [request.text() for _ in range(count)]
         broker = self.broker
-        nodes = struct.pack(">i", 1) + text(broker.host) + struct.pack(">i", broker.port) + text(None)
-        answer = array([nodes]) + text("tests") + struct.pack(">i", 1)
+        nodes = [struct.pack(">i", 1) + text(broker.host) + struct.pack(">i", broker.port) + text(None)]
+        if broker.elsewhere:
+            nodes.append(struct.pack(">i", 2) + text(broker.host) + struct.pack(">i", broker.elsewhere) + text(None))
+        answer = array(nodes) + text("tests") + struct.pack(">i", 1)
         return answer + array([self.about(topic) for topic in topics])
 
     def about(self, topic):
         missing = topic in self.broker.missing
         one = struct.pack(">ii", 1, 1)
-        partitions = [] if missing else [struct.pack(">hii", 0, i, 1) + one + one
-                                         for i in range(self.broker.partitions)]
+        leaders = [self.broker.leaders.get(i, 1) for i in range(self.broker.partitions)]
+        partitions = [] if missing else [struct.pack(">hii", NO_LEADER if leader < 0 else 0, i, leader) + one + one
+                                         for i, leader in enumerate(leaders)]
         return struct.pack(">h", UNKNOWN_TOPIC if missing else 0) + text(topic) + b"\0" + array(partitions)
 
     def produce(self, request, version):
@@ -238,6 +244,7 @@ class Connection:
                 parts.append(struct.pack(">ihqq", partition, broker.take(topic, partition, data), 0, -1) +
                              (struct.pack(">q", 0) if version >= 5 else b""))
             answers.append(text(topic) + array(parts))
+        time.sleep(broker.delay)
         if broker.deaf or acks == 0:
             return None
         with broker.changed:
@@ -271,7 +278,8 @@ class Broker:
     def __init__(self, port, host="127.0.0.1", partitions=1, tls=None):
         self.port, self.host, self.partitions, self.tls = port, host, partitions, tls
         self.errors, self.largest, self.missing, self.deaf, self.cut = {}, None, set(), False, 0
-        self.identity, self.nameless = 0, 0
+        self.identity, self.nameless, self.delay = 0, 0, 0
+        self.leaders, self.elsewhere = {}, None
         self.users, self.mechanisms = None, ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
         self.messages, self.batches, self.requests, self.connections = [], [], [], []
         self.refused, self.failures, self.client, self.acks = 0, [], None, None
@@ -344,7 +352,7 @@ class Broker:
 
     # ---- what arrived ----
 
-    def until(self, condition, timeout=20):
+    def until(self, condition, timeout=40):
         with self.changed:
             self.changed.wait_for(condition, timeout)
             return condition()
@@ -364,7 +372,7 @@ class Broker:
     def different(self, topic="skywalking-segments"):
         return list({s.traceSegmentId: s for s in self.all_segments(topic)}.values())
 
-    def segments(self, count, timeout=10, topic="skywalking-segments"):
+    def segments(self, count, timeout=40, topic="skywalking-segments"):
         """The different segments, once there are so many; not more."""
         import reader
         deadline = time.monotonic() + timeout

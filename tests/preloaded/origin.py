@@ -142,7 +142,7 @@ class Origin:
             if size == 0:
                 return body, at
 
-    def taken(self, connections=1, timeout=5):
+    def taken(self, connections=1, timeout=30):
         """[what it sent] of the connections since the last call, all of which must be over."""
         deadline = time.monotonic() + timeout
         while (len(self.connections) < connections or self.open) and time.monotonic() < deadline:
@@ -154,7 +154,7 @@ class Origin:
         return result
 
 
-def call(port, data, timeout=10, pieces=None):
+def call(port, data, timeout=30, pieces=None):
     """Sends raw bytes (or pieces) to a server and returns all that it answers until it closes."""
     family = socket.AF_UNIX if isinstance(port, str) else socket.AF_INET
     with socket.socket(family) as s:
@@ -170,7 +170,7 @@ def call(port, data, timeout=10, pieces=None):
             got += part
 
 
-def get(port, path, headers=(), method="GET", body=b"", timeout=10):
+def get(port, path, headers=(), method="GET", body=b"", timeout=30):
     """One request on a connection of its own. Returns (status, head, body)."""
     lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{port}", "Connection: close", *headers]
     if body:

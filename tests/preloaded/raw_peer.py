@@ -83,7 +83,8 @@ class Connection:
         self.stingy = False  # gives no window back
         self.piecewise = False  # sends byte by byte
         self.pongs, self.goaways = [], []
-        sock.settimeout(20)
+        self.gone = False  # there is nothing more to come
+        sock.settimeout(60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     # ---- sending ----
@@ -145,7 +146,9 @@ class Connection:
                 raise Gone(str(error)) from None
             if not got:
                 raise Gone("closed")
-            self.peer.received += len(got)
+            with self.peer.changed:
+                self.peer.received += len(got)
+                self.peer.changed.notify_all()
             self.buffer += got
         taken, self.buffer = self.buffer[:size], self.buffer[size:]
         return taken
@@ -251,13 +254,14 @@ def well(connection):
 
 
 class RawPeer:
-    def __init__(self, port, *scripts, tls=None):
+    def __init__(self, port, *scripts, tls=None, host="127.0.0.1"):
         self.port, self.scripts = port, scripts or (well,)
         self.tls = tls  # a context of ssl: the scripts speak inside TLS
         self.changed = threading.Condition()
         self.connections, self.streams, self.accepted = [], [], []
         self.received, self.failures = 0, []
-        self.listener = socket.create_server(("127.0.0.1", port))
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.listener = socket.create_server((host, port), family=family)
 
     def __enter__(self):
         threading.Thread(target=self.accept, daemon=True).start()
@@ -297,13 +301,16 @@ class RawPeer:
             self.failures.append(repr(failure))
         finally:
             connection.sock.close()
+            with self.changed:
+                connection.gone = True
+                self.changed.notify_all()
 
-    def until(self, condition, timeout=20):
+    def until(self, condition, timeout=40):
         with self.changed:
             self.changed.wait_for(condition, timeout)
             return condition()
 
-    def segments(self, count, timeout=20):
+    def segments(self, count, timeout=40):
         """The different segments that were accepted, once there are so many."""
         self.until(lambda: len({s.traceSegmentId for s in self.accepted}) >= count or self.failures,
                    timeout)

@@ -8,11 +8,17 @@ import os
 import stat
 
 from google.protobuf import json_format
+from skywalking.protocol.event.Event_pb2 import Event
 from skywalking.protocol.language_agent.Tracing_pb2 import (CrossProcess, CrossThread, Entry, Exit,
                                                            Http, SegmentObject)
+from skywalking.protocol.language_agent.Meter_pb2 import MeterData
+from skywalking.protocol.logging.Logging_pb2 import LogData
 from skywalking.protocol.management.Management_pb2 import InstancePingPkg, InstanceProperties
+from skywalking.protocol.profile.Profile_pb2 import ProfileTaskFinishReport, ThreadSnapshot
 
-KINDS = {"segment": SegmentObject, "properties": InstanceProperties, "ping": InstancePingPkg}
+KINDS = {"segment": SegmentObject, "properties": InstanceProperties, "ping": InstancePingPkg,
+         "log": LogData, "meter": MeterData, "event": Event, "snapshot": ThreadSnapshot,
+         "finish": ProfileTaskFinishReport}
 ADDRESS = "networkAddressUsedAtPeer"
 NEVER_EMPTY = ("traceId", "parentTraceSegmentId", "parentService", "parentServiceInstance",
                "parentEndpoint", "networkAddressUsedAtPeer")

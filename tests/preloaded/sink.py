@@ -9,7 +9,9 @@ turned at any time:
     missing            services (last part of the name) that do not exist: UNIMPLEMENTED
     statuses           {service: StatusCode}: how its calls end, after all messages were read
     hasty              statuses are given before any message is read
+    answers            {method: what makes its answer}; others are answered with an empty one
     delay              seconds before an answer
+    tasks              profile tasks, each a dict of the arguments of its command
     deaf               messages are not read while it is set; with tiny windows the client stalls
 """
 
@@ -85,7 +87,10 @@ class Handler(grpc.GenericRpcHandler):
 
         def serve(request, context):
             self.sink.serve(call, iter(request if method.client_streaming else [request]), context)
-            return iter([answer()]) if method.server_streaming else answer()
+            given = self.sink.answers.get(call.method, answer)()
+            if call.method == "getProfileTaskCommands":
+                self.sink.command(call.messages[-1], given)
+            return iter([given]) if method.server_streaming else given
 
         return getattr(grpc, f"{kind}_rpc_method_handler")(
             serve, message_factory.GetMessageClass(method.input_type).FromString,
@@ -97,7 +102,8 @@ class Sink:
         self.port, self.host, self.options, self.server = port, host, options, None
         self.tls = tls  # server credentials of grpcio
         self.token, self.refusal = None, grpc.StatusCode.UNAUTHENTICATED
-        self.missing, self.statuses, self.hasty = set(), {}, False
+        self.missing, self.statuses, self.hasty, self.answers = set(), {}, False, {}
+        self.tasks = []
         self.delay, self.deaf = 0, threading.Event()
         self.calls, self.unknown = [], []
         self.changed = threading.Condition()
@@ -170,9 +176,17 @@ class Sink:
                 call.messages.append(message)
                 self.changed.notify_all()
 
+    def command(self, query, reply):
+        """As OAP: every task that was made after the last one that the program knows."""
+        for task in self.tasks:
+            if int(task["CreateTime"]) > query.lastCommandTime:
+                command = reply.commands.add(command="ProfileTaskQuery")
+                for key, value in task.items():
+                    command.args.add(key=key, value=str(value))
+
     # ---- what has arrived ----
 
-    def until(self, condition, timeout=10):
+    def until(self, condition, timeout=40):
         """Waits until condition() holds; returns its last value."""
         with self.changed:
             self.changed.wait_for(condition, timeout)
@@ -191,7 +205,7 @@ class Sink:
     def different(self, served=True):
         return list({s.traceSegmentId: s for s in self.all_segments(served)}.values())
 
-    def segments(self, count=None, timeout=10):
+    def segments(self, count=None, timeout=40):
         """The different segments that were accepted; with count: waits for so many, no more."""
         if count is not None:
             self.until(lambda: len(self.different()) >= count, timeout)
@@ -201,6 +215,14 @@ class Sink:
         if count is not None:
             assert len(found) == count, (len(found), count, self.calls[-20:], self.unknown[-5:])
         return found
+
+    @property
+    def snapshots(self):
+        return [m for c in self.of("ProfileTask", "collectSnapshot") for m in list(c.messages)]
+
+    @property
+    def finished(self):
+        return [m for c in self.of("ProfileTask", "reportTaskFinish") for m in c.messages]
 
     @property
     def properties(self):

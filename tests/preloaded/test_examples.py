@@ -90,7 +90,7 @@ def text(values):
     return [value.decode() for value in values]
 
 
-def wait_until(ready, timeout=10):
+def wait_until(ready, timeout=40):
     deadline = time.monotonic() + timeout
     while not ready() and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -129,7 +129,7 @@ def answer_for(name, path):
 
 
 def one_client(port, number, answers):
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     for turn in range(REQUESTS):
         path = f"/r{number}-{turn}"
         connection.request("GET", path)

@@ -20,10 +20,13 @@ from google.protobuf import json_format
 import raw_peer
 import reader
 import sink
+from conftest import IN_HASTE, PATIENT, Watch
 from origin import get
 from raw_peer import (CALM, DATA, END_HEADERS, END_STREAM, GOAWAY, HEAD, HEADERS, NO_ERROR, PADDED,
                       PING, PUSH_PROMISE, RawPeer, SETTINGS, frame, well)
 from sink import Sink
+
+pytestmark = pytest.mark.usefixtures("any_engine")
 
 EXIT_FLUSH_S = 0.5  # SW_AGENT_EXIT_FLUSH_TIMEOUT
 SEGMENT = "TraceSegmentReportService"
@@ -69,17 +72,22 @@ class Web:
     def output(self):
         return self.bench.output(self.process)
 
+    def said(self):
+        """Our warnings so far."""
+        return [line for line in ours(self.output()) if not re.search(rb"debug|\w+ \d+$", line)]
+
     def stop(self, warnings=0):
-        """Ends it: as without us, so many warnings of ours (None: any), no long delay. Returns its
-        output."""
-        begin = time.monotonic()
+        """Ends it, once so many warnings of ours (None: any) have been said: as without us, no more
+        warnings, no long delay. Returns its output."""
+        deadline = time.monotonic() + 20
+        while len(self.said()) < (warnings or 0) and time.monotonic() < deadline:
+            time.sleep(0.02)
+        watch = Watch()
         assert self.bench.stop(self.process) == 0
-        took = time.monotonic() - begin
-        assert took < EXIT_FLUSH_S + 0.45, took
+        assert watch.waited < EXIT_FLUSH_S + 0.45, (watch.waited, watch.seconds)
         text = self.output()
-        said = [line for line in ours(text) if not re.search(rb"debug|\w+ \d+$", line)]
         assert text.splitlines() == ours(text), text
-        assert warnings is None or len(said) == warnings, text
+        assert warnings is None or len(self.said()) == warnings, text
         return text
 
 
@@ -136,7 +144,7 @@ def test_short_programs(bench, origin, collector):
     """They live for some milliseconds: their segments are there when they have ended."""
     for paths in ["a"], ["b", "c"]:
         result = bench.both(curl(origin, *paths), env=over_grpc(collector.port))
-        assert result.seconds < EXIT_FLUSH_S + 1
+        assert result.waited < EXIT_FLUSH_S + 1
     segments = collector.segments(3, timeout=0.5)
     assert sorted(s.spans[0].operationName for s in segments) == ["/a", "/b", "/c"]
     assert len({s.serviceInstance for s in segments}) == 2
@@ -152,11 +160,10 @@ def test_programs_without_network_connect_to_nobody(bench, collector):
 
 @pytest.mark.usefixtures("any_loop")
 def test_properties_then_pings(web, collector):
-    begin = time.monotonic()
+    watch = Watch()
     server = web(collector.port, SW_AGENT_COLLECTOR_PROPERTIES_REPORT_PERIOD_FACTOR=3).ask()
     collector.until(lambda: len(collector.of(MANAGEMENT)) >= 5)
-    took = time.monotonic() - begin
-    assert 3.5 < took < 7, "one in a second"
+    assert 3.5 < watch.seconds and watch.waited < 7, "one in a second"
     server.stop()
     kinds = [c.method for c in collector.of(MANAGEMENT)][:5]
     properties, ping = "reportInstanceProperties", "keepAlive"
@@ -172,11 +179,11 @@ def test_properties_then_pings(web, collector):
 
 @pytest.mark.usefixtures("any_loop")
 def test_an_idle_program_says_nothing_else(web, collector):
-    server = web(collector.port, SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=60).ask()
+    server = web(collector.port, SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD=60, SW_AGENT_PROFILE_ACTIVE="false").ask()
     collector.segments(1)
-    count = len(collector.calls)
+    assert collector.until(lambda: len(collector.of(MANAGEMENT)) == 1)
     time.sleep(1.5)
-    assert len(collector.calls) == count == 2
+    assert len(collector.calls) == 2
     server.stop()
 
 
@@ -187,7 +194,7 @@ def test_many_segments_form_batches(bench, ports, program, collector):
     collector.segments(500)
     calls = collector.of(SEGMENT)
     assert all(1 <= len(call.messages) <= 1000 for call in calls)
-    assert len(calls) < 100, "far fewer calls than segments"
+    assert len(calls) < 250, "far fewer calls than segments"
     assert [s.spans[0].tags for s in collector.all_segments()]
     server.stop()
 
@@ -226,18 +233,18 @@ def test_address(bench, origin, ports, address, host):
                                      "a b:80", "http://127.0.0.1:80", "x" * 500 + ":1", ",", "\n:1"])
 def test_bad_address(bench, origin, address):
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc(address))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc(address) | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) == 1 and len(with_us.err) < 2000, with_us.err
-    assert with_us.seconds < without.seconds + 1
+    assert with_us.waited < without.seconds + 1
 
 
 def test_unknown_host(bench, origin):
     """Asking for it may take as long as it likes: the program does not wait."""
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc("no-such-host.invalid:11800"))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc("no-such-host.invalid:11800") | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
-    assert len(ours(with_us.err)) <= 1 and with_us.seconds < without.seconds + EXIT_FLUSH_S + 1
+    assert len(ours(with_us.err)) <= 1 and with_us.waited < without.seconds + EXIT_FLUSH_S + 1
 
 
 def test_unknown_host_in_a_server(web):
@@ -258,7 +265,7 @@ def test_default_address(bench, origin):
 
 def test_empty_address_is_the_default(bench, origin):
     """As the variable set to nothing, which scripts do."""
-    with_us = bench.run(curl(origin), env=over_grpc(""))
+    with_us = bench.run(curl(origin), env=over_grpc("") | IN_HASTE)
     assert with_us.rc == 0 and len(ours(with_us.err)) <= 1
 
 
@@ -322,18 +329,18 @@ def test_nobody_listens(web, ports):
 def test_nobody_listens_and_the_program_is_short(bench, origin, ports):
     """No waiting at the end for somebody who is not there."""
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc(ports()))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_grpc(ports()) | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) == 1
-    assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 0.5
+    assert with_us.waited < without.seconds + EXIT_FLUSH_S + 0.5
 
 
 def test_no_more_than_the_queue_waits(web, ports):
     port = ports()
-    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug").ask(50)
+    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug", **PATIENT).ask(50)
     time.sleep(0.5)
     with Sink(port) as collector:
-        collector.until(lambda: len(collector.different()) >= 10, 15)
+        collector.until(lambda: len(collector.different()) >= 10)
         assert len(collector.segments()) == 10
         text = server.ask(5).stop(warnings=1)
         collector.segments(15)
@@ -346,7 +353,7 @@ def test_collector_appears(web, ports):
     server = web(port).ask(30)
     time.sleep(1)
     with Sink(port) as collector:
-        collector.segments(30, timeout=15)
+        collector.segments(30)
         assert collector.properties
         server.stop(warnings=1)
 
@@ -370,7 +377,7 @@ def test_collector_is_killed_and_comes_back(web, ports):
     collector.start()
     try:
         server.ask(10)
-        collector.segments(40, timeout=20)
+        collector.segments(40)
         server.stop(warnings=len(ours(server.output())))  # a warning or none
     finally:
         collector.stop()
@@ -386,7 +393,7 @@ def test_no_status_means_again(web, ports):
             connection.segment_stream().answered = True  # it never is
 
     with RawPeer(ports(), speechless, well) as peer:
-        server = web(peer.port, SW_AGENT_LOGGING_LEVEL="debug").ask(20)
+        server = web(peer.port, SW_AGENT_LOGGING_LEVEL="debug", **PATIENT).ask(20)
         peer.segments(20)
         assert sum(len(stream.segments()) for stream in peer.streams) >= 40
         text = server.ask().stop()
@@ -458,7 +465,7 @@ def test_a_service_that_appears_later(web, ports):
         collector.start()
         time.sleep(2.5)
         server.ask(5)
-        assert collector.until(lambda: len(collector.different()) >= 5, 5)
+        assert collector.until(lambda: len(collector.different()) >= 5)
         server.stop(warnings=len(ours(server.output())))
     assert len(ours(server.output())) <= 1
 
@@ -492,7 +499,7 @@ def test_flush_timeout(bench, origin, collector, milliseconds):
                                                    SW_AGENT_EXIT_FLUSH_TIMEOUT=milliseconds))
     without = bench.run(curl(origin), agent=False)
     assert (result.rc, result.out, result.err) == (without.rc, without.out, without.err)
-    assert result.seconds < without.seconds + milliseconds / 1000 + 0.5
+    assert result.waited < without.seconds + milliseconds / 1000 + 0.5
     if milliseconds:
         assert collector.until(lambda: len(collector.different(served=False)) == 1)
 
@@ -507,7 +514,7 @@ def test_deaf_collector(web, ports):
             server.ask(path="/hello/" + "p" * 900)
         time.sleep(0.5)
         collector.deaf.clear()
-        collector.segments(150, timeout=20)
+        collector.segments(150)
         server.stop()
 
 
@@ -520,7 +527,7 @@ def test_peculiar_server(web, ports, options):
         for _ in range(8):
             server.ask(25)
             time.sleep(0.2)
-        collector.segments(200, timeout=15)
+        collector.segments(200)
         server.stop()
 
 
@@ -528,15 +535,9 @@ def test_peculiar_server(web, ports, options):
 
 
 @pytest.mark.usefixtures("any_loop")
-def test_workers(bench, ports, collector):
+def test_workers(bench, workers, collector):
     """Each worker is an instance of its own, on a connection of its own."""
-    port = ports()
-    server = bench.start(
-        [sys.executable, "-m", "gunicorn", "--worker-tmp-dir", "/tmp", "--no-control-socket",
-         "--graceful-timeout", "5", "--log-level", "critical", "-w", "3", "-b", f"127.0.0.1:{port}",
-         "--chdir", os.path.join(os.path.dirname(sink.__file__), "programs"), "flaskapp:back"],
-        port, name="shop", env=over_grpc(collector.port))
-    time.sleep(1)
+    server, port = workers(over_grpc(collector.port))
     count = 0
     while len({s.serviceInstance for s in collector.different()}) < 3 and count < 200:
         get(port, "/back/1")
@@ -552,26 +553,29 @@ def test_workers(bench, ports, collector):
     bench.stop(server)
 
 
+@pytest.mark.native  # test_core.py has its like
 @pytest.mark.usefixtures("any_loop")
 @pytest.mark.slow
 def test_forks_under_load(bench, origin, compiled, collector):
     """Nothing is lost, neither of the parent that reports while it forks nor of its children."""
     result = bench.run([compiled("forks"), origin.port, 200], name="forks",
-                       env=over_grpc(collector.port), timeout=100)
+                       env=over_grpc(collector.port) | {"SW_AGENT_EXIT_FLUSH_TIMEOUT": 20000}, timeout=100)
     assert (result.rc, result.err) == (0, b""), result
     made = len(origin.requests)
-    collector.segments(made, timeout=2)
+    collector.segments(made)
     names = {s.serviceInstance for s in collector.different()}
     assert sum("-child(" in name for name in names) == 20
     assert all(len({s.serviceInstance for s in c.messages}) <= 1 for c in collector.of(SEGMENT))
 
 
+@pytest.mark.native  # test_core.py has its like
 @pytest.mark.usefixtures("any_loop")
 def test_forks_while_nobody_listens(bench, origin, compiled, ports):
     result = bench.run([compiled("forks"), origin.port, 20], env=over_grpc(ports()), timeout=60)
     assert result.rc == 0 and len(ours(result.err)) <= 3, result
 
 
+@pytest.mark.native  # test_core.py has its like
 @pytest.mark.usefixtures("any_loop")
 def test_a_child_does_not_use_the_parents_connection(bench, origin, collector):
     url = f"http://127.0.0.1:{origin.port}"
@@ -881,7 +885,13 @@ LAWLESS = {
 }
 
 
-@pytest.mark.parametrize("trick", LAWFUL)
+# What C core 1.51 does not take: padded DATA, answers before the answer; and calls that wait for a
+# stream are begun with the next one only.
+NOT_BY_CORE = "padded", "1xx", "one-at-a-time"
+
+
+@pytest.mark.parametrize("trick", [pytest.param(t, marks=pytest.mark.native) if t in NOT_BY_CORE else t
+                                   for t in LAWFUL])
 def test_lawful_peer(web, ports, trick):
     with RawPeer(ports(), LAWFUL[trick]) as peer:
         server = web(peer.port)
@@ -960,8 +970,7 @@ def test_never_good(web, ports, bad):
             server.ask(5)
             time.sleep(1)
         assert len(peer.connections) <= 8, "it waits between attempts"
-        text = server.output()
-        server.stop(warnings=len(ours(text)))
+        text = server.stop(warnings=None)
     assert len(ours(text)) <= 1, text
 
 
@@ -1044,10 +1053,12 @@ def test_killed_program_leaves_a_whole_stream(web, ports):
     """SIGKILL in mid-work: what the collector has is whole messages and an end."""
     with RawPeer(ports()) as peer:
         server = web(peer.port).ask(20)
-        time.sleep(1.3)
+        peer.segments(20)
+        server.ask(20)
         server.process.send_signal(signal.SIGKILL)
         server.process.wait()
-        peer.segments(20)
+        assert peer.until(lambda: peer.connections[0].gone)
+        assert 20 <= sum(len(stream.segments()) for stream in peer.streams) <= 40
 
 
 def test_own_traffic_is_not_traced(bench, origin, collector):

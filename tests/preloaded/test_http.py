@@ -11,13 +11,14 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 
 import http_sink
 import reader
-from conftest import LIB
+from conftest import IN_HASTE, LIB, PATIENT, Watch
 from http_sink import HttpSink, PING, PROPERTIES, SEGMENTS, reply, well
 from origin import get
 from test_grpc import EXIT_FLUSH_S, Web, alike, counters, curl, ours, traffic
@@ -72,7 +73,7 @@ def test_short_programs(bench, origin, collector):
     """They live for some milliseconds: their segments are there when they have ended."""
     for paths in ["a"], ["b", "c"]:
         result = bench.both(curl(origin, *paths), env=over_http(collector.port))
-        assert result.seconds < EXIT_FLUSH_S + 1
+        assert result.waited < EXIT_FLUSH_S + 1
     segments = collector.segments(3, timeout=0.5)
     assert sorted(s.spans[0].operationName for s in segments) == ["/a", "/b", "/c"]
     assert len({s.serviceInstance for s in segments}) == 2
@@ -147,7 +148,7 @@ def test_address(bench, origin, ports, address, host):
 @pytest.mark.parametrize("address", ["foo", ":1", "host:0", "http://127.0.0.1:80", ","])
 def test_bad_address(bench, origin, address):
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_http(address))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_http(address) | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) == 1, with_us.err
 
@@ -169,7 +170,64 @@ def test_several_collectors(web, ports):
         second.segments(3)
         server.ask(1)
         second.segments(4)
-        assert len(ours(server.stop(warnings=None))) <= 1  # none if there was always somebody
+        # None if there was always somebody; it may have gone before its first answer was read, too.
+        assert len(ours(server.stop(warnings=None))) <= 2
+
+
+def test_back_to_the_first(web, ports):
+    """Once it takes a heartbeat again; the other one is well all the time, and nothing comes twice."""
+    one, other = ports(), ports()
+    with HttpSink(other) as second:
+        with HttpSink(one) as first_one:
+            server = web(f"127.0.0.1:{one},127.0.0.1:{other}", SW_AGENT_LOGGING_LEVEL="debug").ask(5)
+            begun = time.monotonic()
+            while not (first_one.different() or second.different()) and time.monotonic() < begun + 40:
+                time.sleep(0.02)
+            home, away = (first_one, second) if first_one.different() else (second, first_one)
+            home.segments(5)
+            home.stop()
+            server.ask(5)
+            away.segments(5)
+            with HttpSink(home.port) as again:
+                assert again.until(lambda: again.of(PING) + again.of(PROPERTIES))
+                server.ask(5)
+                again.segments(5)
+                assert len(away.all_segments()) == 5
+                text = server.stop(warnings=None)
+    assert counters(text)["segment_sent"] == 15 and counters(text).get("resent", 0) == 0
+
+
+def test_addresses_of_one_name(web, ports, two_addresses):
+    """Of two the one is there and no good, the other is well. (The order of one family is drawn.)"""
+    address, env = two_addresses
+    port, met, programs = ports(), [], 0
+    with HttpSink(port) as good:
+        while not met and programs < 8:
+            with HttpSink(port, lambda r: b"?" * 100, host=address) as broken:
+                server = web(f"collectors:{port}", f"web{programs}", SW_AGENT_LOGGING_LEVEL="debug", **env).ask(10)
+                programs += 1
+                good.segments(10 * programs)
+                met = broken.requests
+                text = server.stop(warnings=None)
+            assert counters(text)["segment_sent"] == 10 and len([s for s in ours(text) if b"warning" in s]) <= 1
+        assert met
+
+
+@pytest.mark.parametrize("bad", [404, 503, None])
+def test_not_back_to_one_that_is_no_good(web, ports, bad):
+    """It gets a heartbeat now and then, never a record, and the good one gets that heartbeat too."""
+    port = ports()
+    with HttpSink(ports()) as good:
+        server = web(f"127.0.0.1:{port}," * 2 + f"127.0.0.1:{good.port}", SW_AGENT_LOGGING_LEVEL="debug").ask(5)
+        good.segments(5)
+        with HttpSink(port, lambda r: reply(bad) if bad else b"?" * 100) as broken:
+            assert good.until(lambda: len(good.of(PING)) + len(good.of(PROPERTIES)) >= 4)
+            server.ask(5)
+            good.segments(10)
+            text = server.stop(warnings=None)
+            assert len(broken.requests) <= 5 and not broken.all_segments(accepted=False)
+    assert counters(text)["segment_sent"] == 10 and counters(text).get("resent", 0) == 0
+    assert len([line for line in ours(text) if b"warning" in line]) <= 1
 
 
 # ---- proxies ----
@@ -250,17 +308,20 @@ def test_asked_later(web, ports, status):
 @pytest.mark.parametrize("wait_s, least", [("4", 3.9), ("1000000", 4), ("rubbish", 0.7)])
 def test_retry_after(web, ports, wait_s, least):
     """Honoured within reason: nobody makes us silent for longer than half a minute."""
-    port = ports()
-    with HttpSink(port, first(SEGMENTS, lambda r: reply(503, b"", f"Retry-After: {wait_s}"))) as collector:
+    port, begun = ports(), []
+
+    def busy(request):
+        begun.append(Watch())
+        return reply(503, b"", f"Retry-After: {wait_s}")
+    with HttpSink(port, first(SEGMENTS, busy)) as collector:
         server = web(port).ask(1)
-        collector.until(lambda: collector.of(SEGMENTS, accepted=False))
-        begin = time.monotonic()
+        collector.until(lambda: begun)
         if wait_s == "1000000":
             time.sleep(least)
             assert not collector.of(SEGMENTS)
         else:
             collector.segments(1)
-            assert least < time.monotonic() - begin < least + 2
+            assert least < begun[0].seconds and begun[0].waited < least + 2
         server.stop(warnings=1)
 
 
@@ -270,7 +331,7 @@ def test_busy_for_ever(web, ports):
     with HttpSink(port, lambda r: reply(503)) as collector:
         server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(5)
         time.sleep(4)
-        assert 2 <= len(collector.requests) <= 12
+        assert collector.until(lambda: len(collector.requests) >= 2) and len(collector.requests) <= 12
         text = server.stop(warnings=1)
     assert counters(text)["segment_left"] == 5
 
@@ -290,15 +351,15 @@ def test_nobody_listens_and_then_somebody(web, ports):
 
 def test_nobody_listens_and_the_program_is_short(bench, origin, ports):
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_http(ports()))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_http(ports()) | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) == 1
-    assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 0.5
+    assert with_us.waited < without.seconds + EXIT_FLUSH_S + 0.5
 
 
 def test_no_more_than_the_queue_waits(web, ports):
     port = ports()
-    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug").ask(50)
+    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug", **PATIENT).ask(50)
     time.sleep(0.5)
     with HttpSink(port) as collector:
         collector.segments(10)
@@ -326,9 +387,9 @@ def test_slow_answers(web, ports):
     port = ports()
     with HttpSink(port, HttpSink.wait(1)) as collector:
         server = web(port)
-        begin = time.monotonic()
+        watch = Watch()
         server.ask(50)
-        assert time.monotonic() - begin < 1
+        assert watch.waited < 1
         collector.segments(50)
         server.stop()
         assert len(collector.all_segments()) == 50
@@ -340,7 +401,7 @@ def test_far_away(web, ports):
     with HttpSink(port, HttpSink.wait(0.1)) as collector:
         server = web(port)
         server.ask(600)
-        collector.segments(600, timeout=10)
+        collector.segments(600, timeout=30)
         server.stop()
 
 
@@ -349,9 +410,9 @@ def test_answer_that_does_not_come(bench, origin, ports):
     port = ports()
     with HttpSink(port, lambda r: r.mute()):
         without = bench.run(curl(origin), agent=False)
-        with_us = bench.run(curl(origin), env=over_http(port))
+        with_us = bench.run(curl(origin), env=over_http(port) | IN_HASTE)
         assert (with_us.rc, with_us.out, ours(with_us.err)) == (0, without.out, [])
-        assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 0.3
+        assert with_us.waited < without.seconds + EXIT_FLUSH_S + 0.3
 
 
 def test_deaf_collector(web, ports):
@@ -451,7 +512,7 @@ def test_lawless_for_ever(web, ports, how):
     with HttpSink(port, LAWLESS[how]) as collector:
         server = web(port, SW_AGENT_LOGGING_LEVEL="debug").ask(5)
         time.sleep(3)
-        assert 2 <= collector.heads <= 12, "not without a pause"
+        assert collector.until(lambda: collector.heads >= 2) and collector.heads <= 12, "not without a pause"
         text = server.stop(warnings=1)
     assert counters(text)["segment_left"] == 5
 
@@ -583,9 +644,112 @@ def test_https_with_our_own_certificate(bench, ports, program, papers, right):
         if right:
             collector.segments(3)
         else:
-            time.sleep(1.5)
+            server.stop(warnings=1)
             assert not collector.requests
-        server.stop(warnings=0 if right else 1)
+            return
+        server.stop()
+
+
+@pytest.mark.parametrize("how", ["file", "folder", "folder and no file"])
+def test_https_trusting_what_the_environment_names(bench, origin, ports, papers, tmp_path, how):
+    """SSL_CERT_FILE and SSL_CERT_DIR, as with gRPC: the plug-in itself sees no environment."""
+    port = ports()
+    shutil.copy(papers.ca, tmp_path / "ca.pem")
+    openssl("rehash", tmp_path)
+    env = {"SSL_CERT_FILE": papers.ca} if how == "file" else {"SSL_CERT_DIR": f"/nonexistent:{tmp_path}"}
+    if how == "folder and no file":
+        env["SSL_CERT_FILE"] = "/nonexistent/ca.pem"
+    with HttpSink(port, tls=server_context(papers)) as collector:
+        bench.both(curl(origin), env=over_https(port, papers) | {"SW_AGENT_SSL_TRUSTED_CA_PATH": "UNSET"} | env)
+        collector.segments(1)
+
+
+def test_https_that_the_environment_does_not_vouch_for(bench, ports, program, papers, tmp_path):
+    """An empty folder is instead of the system's, not beside it; SW_AGENT_SSL_TRUSTED_CA_PATH goes before it."""
+    port = ports()
+    with HttpSink(port, tls=server_context(papers)) as collector:
+        env = over_https(port, papers, SSL_CERT_DIR=tmp_path)
+        Web(bench, ports(), program, env, "trusting").ask(2)
+        collector.segments(2)
+        server = Web(bench, ports(), program, env | {"SW_AGENT_SSL_TRUSTED_CA_PATH": "UNSET"}).ask(2)
+        assert b"TLS" in server.stop(warnings=1)
+        collector.segments(2)
+
+
+class Tunnel:
+    """A proxy that connects a client through, once for each CONNECT that it grants."""
+
+    def __init__(self, port, target, granted=b"HTTP/1.1 200 Connection established\r\n\r\n"):
+        self.target, self.granted, self.heads = target, granted, []
+        self.listener = socket.create_server(("127.0.0.1", port))
+        threading.Thread(target=self.accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+    def accept(self):
+        try:
+            while True:
+                threading.Thread(target=self.serve, args=(self.listener.accept()[0],), daemon=True).start()
+        except OSError:
+            pass
+
+    def serve(self, sock):
+        head = b""
+        with sock, socket.create_connection(("127.0.0.1", self.target)) as other:
+            while b"\r\n\r\n" not in head:
+                got = sock.recv(4096)
+                if not got:
+                    return
+                head += got
+            self.heads.append(head)
+            sock.sendall(self.granted)
+            if b" 200 " in self.granted:
+                threading.Thread(target=self.pump, args=(sock, other), daemon=True).start()
+                self.pump(other, sock)
+
+    @staticmethod
+    def pump(source, target):
+        try:
+            while got := source.recv(65536):
+                target.sendall(got)
+            target.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass
+
+
+@pytest.mark.parametrize("login", [False, True])
+def test_https_through_a_proxy(bench, ports, program, papers, login):
+    """By CONNECT; the name is the proxy's to look up, our token and records are inside."""
+    way, port = ports(), ports()
+    with HttpSink(port, tls=server_context(papers)) as collector, Tunnel(way, port) as proxy:
+        env = over_https(port, papers, SW_AGENT_AUTHENTICATION="s3cret",
+                         SW_AGENT_COLLECTOR_PROXY=f"{'me:p@ss@' if login else ''}127.0.0.1:{way}")
+        server = Web(bench, ports(), program, env).ask(20)
+        collector.segments(20)
+        server.stop()
+        assert len(collector.all_segments()) == 20
+        assert all(h.startswith(b"CONNECT localhost:%d HTTP/1.1\r\n" % port) for h in proxy.heads)
+        assert all((b"Proxy-Authorization: Basic bWU6cEBzcw==" in h) == login for h in proxy.heads)
+        assert not any(b"s3cret" in h for h in proxy.heads)
+        assert 1 <= len(proxy.heads) <= 4, "tunnels are kept"
+
+
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 407 Proxy Authentication Required\r\nContent-Length: 0\r\n\r\n",
+                                    b"HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", b"what?\r\n\r\n", b""])
+def test_a_proxy_that_lets_nobody_through(bench, ports, program, papers, answer):
+    way, port = ports(), ports()
+    with HttpSink(port, tls=server_context(papers)) as collector, Tunnel(way, port, answer) as proxy:
+        env = over_https(port, papers, SW_AGENT_LOGGING_LEVEL="debug", SW_AGENT_COLLECTOR_PROXY=f"127.0.0.1:{way}")
+        server = Web(bench, ports(), program, env).ask(3)
+        time.sleep(2.5)
+        text = server.stop(warnings=1)
+        assert 1 <= len(proxy.heads) <= 12 and not collector.requests
+    assert counters(text)["segment_left"] == 3
 
 
 @pytest.mark.parametrize("why", ["other name", "unknown authority", "no such file", "not TLS"])
@@ -599,7 +763,6 @@ def test_https_without_trust(bench, ports, program, papers, why):
     context = server_context(papers, "elsewhere" if why == "other name" else "localhost")
     with HttpSink(port, tls=None if why == "not TLS" else context) as collector:
         server = Web(bench, ports(), program, env).ask(3)
-        time.sleep(1.5)
         text = server.stop(warnings=1)
         assert not collector.requests and b"TLS" in text
 
@@ -655,6 +818,17 @@ def test_a_reporter_that_comes_and_goes(bench, origin, ports, papers, tls):
         names = {s.spans[0].operationName for s in collector.segments(45)}
         assert names == {f"/{when}{i}" for when in ("before", "child", "after") for i in range(15)}
         assert len(collector.all_segments()) == 45, "none came twice"
+
+
+def test_a_shared_table_before_cookies(bench, ports, program, compiled, collector):
+    """Whose a socket is cannot be told there: it is taken for ours."""
+    port = ports()
+    server = bench.start([compiled("older"), "ust", *program("web.py", port)], port, env=over_http(collector.port))
+    for _ in range(5):
+        get(port, "/hello")
+    collector.segments(5)
+    bench.stop(server)
+    assert bench.output(server) == b""
 
 
 @pytest.mark.parametrize("older", ["", "u", "cp", "t"])

@@ -4,6 +4,7 @@ import re
 
 import pytest
 
+from conftest import IN_HASTE
 
 CURL = "/usr/bin/curl"
 
@@ -70,7 +71,7 @@ def test_programs_that_a_service_starts(bench, origin, start):
 def test_what_they_find_in_their_environment(bench, origin):
     """The same as without us, but for LD_PRELOAD and our own keys, which the caller has set."""
     script = script_of(origin, "import sys; sys.stdout.flush()\nsubprocess.run(['env'], check=True)")
-    seen = [sorted(line for line in run_script(bench, script, agent=agent).out.splitlines()
+    seen = [sorted(line for line in run_script(bench, script, agent=agent, env=IN_HASTE).out.splitlines()
                    if not line.startswith((b"LD_PRELOAD=", b"SW_AGENT_FILE_PATH=", b"SW_AGENT_PROTOCOL=")))
             for agent in (False, True)]
     assert seen[0] == seen[1]

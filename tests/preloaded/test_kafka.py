@@ -12,6 +12,7 @@ import time
 import pytest
 
 import kafka_broker
+from conftest import IN_HASTE, PATIENT
 from kafka_broker import Broker
 from origin import get
 from test_grpc import EXIT_FLUSH_S, Web, alike, counters, curl, ours, traffic
@@ -56,7 +57,7 @@ def test_short_programs(bench, origin, broker):
     """They live for some milliseconds: their segments are there when they have ended."""
     for paths in ["a"], ["b", "c"]:
         result = bench.both(curl(origin, *paths), env=over_kafka(broker.port))
-        assert result.seconds < EXIT_FLUSH_S + 1
+        assert result.waited < EXIT_FLUSH_S + 1
     segments = broker.segments(3, timeout=0.5)
     assert sorted(s.spans[0].operationName for s in segments) == ["/a", "/b", "/c"]
     assert len({s.serviceInstance for s in segments}) == 2
@@ -149,10 +150,14 @@ def test_several_brokers_of_which_one_is_there(web, broker, ports):
 @pytest.mark.parametrize("codec", ["none", "gzip", "snappy", "lz4", "zstd"])
 @pytest.mark.parametrize("name", ["compression_type", "COMPRESSION_CODEC", "compression.codec"])
 def test_compression(bench, origin, broker, codec, name):
-    result = bench.run(curl(origin, *"abcdefghij"), env=over_kafka(broker.port, **{PREFIX + name: codec}))
+    """All arrive, and what is sent together is compressed by this codec: one record alone may not be worth it.
+    Several are sent together: librdkafka is told to wait a moment for more."""
+    more = {PREFIX + name: codec, PREFIX + "linger_ms": 300}
+    result = bench.run(curl(origin, *"abcdefghij"), env=over_kafka(broker.port, **more))
     assert result.err == b""
+    assert len(broker.of("skywalking-segments")) == 10
+    assert {used for used, count in broker.batches if count > 1} == {codec}, broker.batches
     assert {used for used, _ in broker.batches} <= {codec, "none"}
-    assert (codec, 10) in broker.batches
     if codec in ("none", "gzip"):
         broker.segments(10, timeout=0)
 
@@ -220,7 +225,7 @@ def test_login(web, broker, mechanism, names):
 def test_wrong_password(web, broker, mechanism):
     broker.users = {"agent": "s3cret"}
     server = web(broker.port, **login("agent", "wr0ng", mechanism)).ask(3)
-    time.sleep(1.5)
+    assert broker.until(lambda: len(broker.connections) >= 2)
     text = server.ask(3).stop(warnings=1)
     assert b"uthentication" in text and b"wr0ng" not in text and not broker.messages
 
@@ -231,7 +236,7 @@ def test_login_is_allowed_later(web, broker):
     server = web(broker.port, **more).ask(3)
     broker.until(lambda: len(broker.connections) >= 2)
     broker.users = {"agent": "wr0ng"}
-    broker.segments(3, timeout=40)
+    broker.segments(3)
     server.stop(warnings=1)
 
 
@@ -239,7 +244,7 @@ def test_no_login(web, broker):
     """The broker wants one and we have none: it hangs up."""
     broker.users = {"agent": "s3cret"}
     server = web(broker.port).ask(3)
-    time.sleep(1.5)
+    assert broker.until(lambda: len(broker.connections) >= 2)
     server.stop(warnings=1)
     assert not broker.messages
     broker.failures.clear()
@@ -252,7 +257,6 @@ def test_kerberos(web, broker, mechanism):
     if not mechanism:  # librdkafka's default
         del more[PREFIX + "sasl_mechanism"]
     server = web(broker.port, **more).ask(3)
-    time.sleep(0.5)
     assert b"Kerberos" in server.stop(warnings=1)
     assert not broker.connections
 
@@ -326,7 +330,6 @@ def test_tls_and_scram(web, tls_broker, authority):
 
 def test_unknown_authority(web, tls_broker):
     server = web(tls_broker.port, **{PREFIX + "security_protocol": "SSL"}).ask(3)
-    time.sleep(1.5)
     assert b"certificate verify failed" in server.stop(warnings=1)
     assert not tls_broker.messages
 
@@ -334,14 +337,12 @@ def test_unknown_authority(web, tls_broker):
 def test_certificate_of_another(web, tls_broker, authority):
     """The name is checked, unless it is asked not to be."""
     server = web(f"127.0.0.2:{tls_broker.port}", **over_tls(authority)).ask(3)
-    time.sleep(1)
     server.stop(warnings=1)
     assert not tls_broker.messages
 
 
 def test_no_such_certificate_file(web, broker):
     server = web(broker.port, **{PREFIX + "security_protocol": "SSL", PREFIX + "ssl_cafile": "/no/such.pem"}).ask(3)
-    time.sleep(0.5)
     assert b"/no/such.pem" in server.stop(warnings=1)
 
 
@@ -360,10 +361,10 @@ def test_nobody_listens(web, ports):
 def test_nobody_listens_and_the_program_is_short(bench, origin, ports):
     """Neither its start nor its end waits."""
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_kafka(ports()))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_kafka(ports()) | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) == 1
-    assert with_us.seconds < without.seconds + 0.4
+    assert with_us.waited < without.seconds + 0.4
 
 
 def test_unknown_host_in_a_server(web):
@@ -375,22 +376,27 @@ def test_unknown_host_in_a_server(web):
 @pytest.mark.parametrize("address", ["", ",", ":", "host:99999", "[::1", "x" * 500])
 def test_bad_address(bench, origin, address):
     without = bench.run(curl(origin, "a", "b"), agent=False)
-    with_us = bench.run(curl(origin, "a", "b"), env=over_kafka(address))
+    with_us = bench.run(curl(origin, "a", "b"), env=over_kafka(address) | IN_HASTE)
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert len(ours(with_us.err)) <= 1 and len(with_us.err) < 2000, with_us.err
-    assert with_us.seconds < without.seconds + EXIT_FLUSH_S + 1
+    assert with_us.waited < without.seconds + EXIT_FLUSH_S + 1
 
 
 def test_start_of_a_program(bench, origin, ports, black_hole):
-    """A broker that nobody reaches is not waited for: not at the start, nor by a request."""
+    """A broker that nobody reaches is not waited for: not at the start, nor by a request. Who does
+    wait, waits for seconds; how fast it is else is the bench's matter."""
     script = ("import time; a = time.monotonic(); import urllib.request as u\n"
               f"u.urlopen('http://127.0.0.1:{origin.port}/').read()\n"
               "open('took', 'w').write(str(time.monotonic() - a))\n")
     took = {}
-    for who, env in (("without", None), ("away", over_kafka(ports())), ("hole", over_kafka(black_hole))) * 3:
-        bench.run(["/usr/bin/python3", "-c", script], agent=env is not None, env=env)
-        took[who] = min(took.get(who, 9), float((bench.tmp / "took").read_text()))
-    assert max(took.values()) < took["without"] + 0.05, took
+    for who, env in (("without", None), ("away", over_kafka(ports()) | IN_HASTE),
+                     ("hole", over_kafka(black_hole) | IN_HASTE)) * 3:
+        result = bench.run(["/usr/bin/python3", "-c", script], agent=env is not None, env=env)
+        spent = float((bench.tmp / "took").read_text())
+        if env:  # less what was waited for the machine
+            spent -= result.seconds - result.waited
+        took[who] = min(took.get(who, 9), spent)
+    assert max(took.values()) < took["without"] + 1, took
 
 
 def test_nobody_accepts(web, black_hole):
@@ -402,12 +408,12 @@ def test_nobody_accepts(web, black_hole):
 
 def test_no_more_than_the_queue_waits(web, ports):
     port = ports()
-    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug").ask(10)
+    server = web(port, SW_AGENT_TRACE_REPORTER_MAX_BUFFER_SIZE=10, SW_AGENT_LOGGING_LEVEL="debug", **PATIENT).ask(10)
     time.sleep(0.5)
     server.ask(40)
     time.sleep(0.5)
     with Broker(port) as broker:
-        broker.segments(10, 15)
+        broker.segments(10)
         text = server.ask(5).stop(warnings=1)
         broker.segments(15)
     assert counters(text)["segment_dropped"] == 40, text
@@ -418,8 +424,8 @@ def test_broker_appears(web, ports):
     server = web(port).ask(30)
     time.sleep(1)
     with Broker(port) as broker:
-        broker.segments(30, timeout=15)
-        assert broker.management()[0]
+        broker.segments(30)
+        assert broker.until(lambda: broker.management()[0])
         server.stop(warnings=1)
 
 
@@ -433,7 +439,7 @@ def test_broker_goes_and_comes_back(web, broker):
         server.ask(10)
         broker.start()
         server.ask(10)
-        broker.segments(40 + 30 * i, timeout=20)
+        broker.segments(40 + 30 * i)
     text = server.stop(warnings=1)
     assert counters(text)["segment_sent"] == counters(text)["segment_produced"] == 70
 
@@ -443,7 +449,7 @@ def test_no_answer_means_again(web, broker):
     broker.cut = 3
     server = web(broker.port).ask(20)
     assert broker.until(lambda: broker.cut == 0)
-    broker.segments(20, timeout=20)
+    broker.segments(20)
     server.stop(warnings=len(ours(server.output())))
 
 
@@ -461,7 +467,7 @@ def test_flush_timeout(bench, origin, broker, milliseconds):
     result = bench.run(curl(origin), env=over_kafka(broker.port, SW_AGENT_EXIT_FLUSH_TIMEOUT=milliseconds))
     without = bench.run(curl(origin), agent=False)
     assert (result.rc, result.out, result.err) == (without.rc, without.out, without.err)
-    assert result.seconds < without.seconds + milliseconds / 1000 + 0.5
+    assert result.waited < without.seconds + milliseconds / 1000 + 0.5
 
 
 # ---- what a broker may say ----
@@ -494,7 +500,7 @@ def test_a_topic_that_is_made_later(web, broker):
     server = web(broker.port, **{PREFIX + "topic.metadata.propagation.max.ms": "1000"}).ask(5)
     time.sleep(3)
     broker.missing = set()
-    broker.segments(5, timeout=30)
+    broker.segments(5)
     server.stop(warnings=1)
 
 
@@ -504,7 +510,7 @@ def test_an_error_that_passes(web, broker, code, times):
     server = web(broker.port).ask(5)
     assert broker.until(lambda: broker.refused >= times)
     broker.errors = {}
-    broker.segments(5, timeout=20)
+    broker.segments(5)
     server.stop(warnings=len(ours(server.output())))
 
 
@@ -531,22 +537,46 @@ def test_a_producer_that_cannot_go_on(web, broker):
     assert broker.until(lambda: broker.nameless >= 1)
     time.sleep(1.5)
     broker.identity = 0
-    broker.segments(5, timeout=20)
+    broker.segments(5)
     server.stop(warnings=1)
+
+
+@pytest.mark.parametrize("leader", ["none", "another broker, which is not there"])
+def test_a_partition_whose_leader_is_gone(web, ports, leader):
+    """Records of the other partition arrive. Those of this one wait, are offered again, and arrive once it
+    has a leader; the program is not kept waiting meanwhile."""
+    with Broker(ports(), partitions=2) as broker:
+        broker.elsewhere = ports()
+        broker.leaders = {0: -1 if leader == "none" else 2}
+        server = web(broker.port, SW_AGENT_LOGGING_LEVEL="debug",
+                     **{PREFIX + "metadata_max_age_ms": 1000, PREFIX + "retry_backoff_ms": 100}).ask(40)
+        assert broker.until(lambda: broker.different())
+        time.sleep(2)
+        assert 0 < len(broker.different()) < 40 and {m.partition for m in broker.of("skywalking-segments")} == {1}
+        broker.leaders = {}
+        broker.segments(40)
+        text = server.stop(warnings=None)
+    assert counters(text)["segment_sent"] == 40, text
+    assert len([line for line in ours(text) if b"warning" in line]) <= 1, text
+
+
+def test_a_partition_whose_leader_stays_away(web, ports):
+    """What it was to take is left at the end, which does not wait for it."""
+    with Broker(ports(), partitions=2) as broker:
+        broker.leaders = {0: -1}
+        server = web(broker.port, SW_AGENT_LOGGING_LEVEL="debug").ask(40)
+        assert broker.until(lambda: broker.different())
+        numbers = counters(server.stop(warnings=None))
+        arrived = len(broker.different())
+    assert 0 < arrived < 40 and numbers["segment_sent"] == arrived and numbers["segment_left"] == 40 - arrived, numbers
 
 
 # ---- forks ----
 
 
-def test_workers(bench, ports, broker):
+def test_workers(bench, workers, broker):
     """Each worker is an instance of its own."""
-    port = ports()
-    server = bench.start(
-        [sys.executable, "-m", "gunicorn", "--worker-tmp-dir", "/tmp", "--no-control-socket",
-         "--graceful-timeout", "5", "--log-level", "critical", "-w", "3", "-b", f"127.0.0.1:{port}",
-         "--chdir", os.path.join(os.path.dirname(kafka_broker.__file__), "programs"), "flaskapp:back"],
-        port, name="shop", env=over_kafka(broker.port))
-    time.sleep(1)
+    server, port = workers(over_kafka(broker.port))
     count = 0
     while len({s.serviceInstance for s in broker.different()}) < 3 and count < 200:
         get(port, "/back/1")
@@ -573,7 +603,7 @@ def test_forks_under_load(bench, origin, compiled, broker, tls_broker, authority
 
 
 def test_forks_while_nobody_listens(bench, origin, compiled, ports):
-    result = bench.run([compiled("forks"), origin.port, 20], env=over_kafka(ports()), timeout=60)
+    result = bench.run([compiled("forks"), origin.port, 20], env=over_kafka(ports()) | IN_HASTE, timeout=60)
     assert result.rc == 0 and len(ours(result.err)) <= 3, result
 
 
@@ -625,7 +655,7 @@ def test_no_plugin(bench, origin, broker):
     result = bench.run(curl(origin), env=env)
     assert (result.rc, result.out) == (without.rc, without.out)
     assert len(ours(result.err)) == 1 and b"kafka" in result.err
-    assert result.seconds < without.seconds + 0.4
+    assert result.waited < without.seconds + 0.4
 
 
 @pytest.mark.parametrize("what", ["u", "uf", "c", "cf"])
@@ -640,10 +670,27 @@ def test_tables_of_descriptors(bench, origin, compiled, broker, what):
     assert len(ours(result.err)) == (not alone) and bool(broker.requests) == alone, result
 
 
+@pytest.mark.parametrize("threads", "xyz")
+def test_no_more_threads(bench, origin, compiled, broker, threads):
+    """A limit of its user's (RLIMIT_NPROC) leaves room for none of ours, for our own, for that and
+    librdkafka's main one. The program is not harmed, and is told once why nothing arrives (not in the
+    first case, for it is our thread that tells). Its stderr is a file: another user's pipe cannot be opened
+    from a table of descriptors of our own."""
+    log = bench.tmp / "err"
+    argv = ["sh", "-c", f'exec "$@" 2> {log}', "sh", compiled("older"), threads, *curl(origin, *"abc")]
+    without = bench.run(argv, agent=False, cwd="/")
+    result = bench.run(argv, env=over_kafka(broker.port) | IN_HASTE, cwd="/")
+    assert (result.rc, result.out) == (without.rc, without.out) and without.rc == 0, result
+    said = log.read_bytes().splitlines()
+    assert said == ours(log.read_bytes()) and len(said) == (threads != "x"), said
+    assert all(b"thread" in line for line in said) and not broker.messages
+    assert result.waited < without.seconds + EXIT_FLUSH_S + 0.5
+
+
 def test_main_thread_leaves(bench, origin, compiled, broker):
     """The process ends with its last thread, though librdkafka has some."""
     result = bench.run([compiled("leave_main"), origin.port], env=over_kafka(broker.port), timeout=20)
-    assert (result.rc, result.err) == (0, b"") and result.seconds < 5
+    assert (result.rc, result.err) == (0, b"") and result.waited < 5
     broker.segments(2)
 
 
@@ -668,19 +715,21 @@ def test_a_dead_name_server(bench, tmp_path, origin):
               f"    s = socket.socket(); s.connect(('127.0.0.1', {origin.port}))\n"
               "    s.send(b'GET /a HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n')\n"
               "    while s.recv(4096): pass\n"
-              "ask(); time.sleep(1)\n"
-              "print(any('rdk' in open(f'/proc/self/task/{t}/comm').read() for t in os.listdir('/proc/self/task')))\n"
+              "def there(): return any('rdk' in open(f'/proc/self/task/{t}/comm').read() for t in os.listdir('/proc/self/task'))\n"
+              "ask(); end = time.monotonic() + 20\n"
+              "while not there() and time.monotonic() < end: time.sleep(0.05)\n"
+              "print(there())\n"
               "took = []\n"
               "for i in range(5):\n"
               "    begin = time.monotonic(); pid = os.fork()\n"
               "    if not pid: os._exit(0)\n"
               "    took.append(time.monotonic() - begin); os.waitpid(pid, 0); ask()\n"
-              "print(max(took) < 0.2)\n")
+              "print(sorted(took)[1] < 2)\n")
     lib = bench.env()["LD_PRELOAD"]
     for python in {"/usr/bin/python3", sys.executable}:
-        result = bench.run([python, "-c", script], env=over_kafka("broker.invalid:9092", LD_PRELOAD=f"{lib} {slow}"))
+        result = bench.run([python, "-c", script], env=over_kafka("broker.invalid:9092", LD_PRELOAD=f"{lib} {slow}") | IN_HASTE)
         assert result.rc == 0 and result.out == b"True\nTrue\n", result
-        assert result.seconds < 6
+        assert result.waited < 8
 
 
 def test_unshare(bench, origin, broker):
@@ -715,4 +764,4 @@ def test_ends(bench, origin, tls_broker, authority, python, end):
     script = f"import os, ssl, sys, urllib.request as u; u.urlopen('http://127.0.0.1:{origin.port}/').read(); {end}"
     result = bench.both([python, "-c", script], env=over_kafka(tls_broker.port, **over_tls(authority)))
     tls_broker.segments(1)
-    assert result.seconds < EXIT_FLUSH_S + 2
+    assert result.waited < EXIT_FLUSH_S + 2

@@ -87,7 +87,7 @@ HOSTILE = {
 
 def talk(port, pieces):
     import socket
-    with socket.create_connection(("127.0.0.1", port), timeout=10) as s:
+    with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         try:
             for piece in pieces:
@@ -309,7 +309,7 @@ def test_gunicorn(bench, ports, kind):
                 name="front", env={"BACK_PORT": back})
 
     def one(number):
-        connection = http.client.HTTPConnection("127.0.0.1", front, timeout=30)
+        connection = http.client.HTTPConnection("127.0.0.1", front, timeout=60)
         headers = {} if number % 2 else {"sw8": reader.carrier(trace=f"trace-{number}")}
         connection.request("GET", f"/front/{number}", headers=headers)
         answer = connection.getresponse().read().decode()
@@ -366,7 +366,7 @@ def test_uvicorn(bench, ports):
         server = bench.start(argv, port, agent=agent, name="uvicorn")
 
         def many(number):
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
             bodies = []
             for i in range(40):
                 connection.request("GET", "/hello", headers={"X-Number": str(number)})

@@ -13,6 +13,7 @@
  * e  io_uring_setup: EPERM (containers, io_uring_disabled)   i  io_uring_setup: ENOSYS
  * k  io_uring_setup: the process is killed                   m  madvise MADV_DONTFORK: EINVAL
  * s  unshare: EPERM      l  as a user who may lock no memory (RLIMIT_MEMLOCK)
+ * x  y  z  as a user of its own who may have one, two, three threads in all (RLIMIT_NPROC)
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -66,6 +67,15 @@ static void lock_nothing(void)
 		perror("limit");
 }
 
+static void be_alone(unsigned threads)
+{
+	struct rlimit most = {threads, threads};
+	uid_t user = 60000 + (uid_t)getpid() % 5000;
+
+	if ((getuid() == 0 && setuid(user)) || setrlimit(RLIMIT_NPROC, &most))
+		perror("limit");
+}
+
 int main(int argc, char **argv)
 {
 	struct sock_fprog program = {0, code};
@@ -115,6 +125,11 @@ int main(int argc, char **argv)
 			break;
 		case 'l':
 			lock_nothing();
+			break;
+		case 'x':
+		case 'y':
+		case 'z':
+			be_alone(1 + (unsigned)(*what - 'x'));
 			break;
 		}
 	}

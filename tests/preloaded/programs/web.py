@@ -91,8 +91,20 @@ class Web(BaseHTTPRequestHandler):
 class Server(ThreadingHTTPServer):
     request_queue_size = 128
     daemon_threads = True
+    asked_to_end = False
+
+    def service_actions(self):
+        if self.asked_to_end:
+            sys.exit(0)
 
 
+def ask_to_end(*_):
+    """An exception in here would be lost where it comes amid a callback of a weak reference: of the
+    thread that has just served, as it happens."""
+    server.asked_to_end = True
+
+
+server = Server(("127.0.0.1", int(sys.argv[1])), Web)
 if not os.environ.get("DIE"):
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-Server(("127.0.0.1", int(sys.argv[1])), Web).serve_forever()
+    signal.signal(signal.SIGTERM, ask_to_end)
+server.serve_forever(poll_interval=0.05)
