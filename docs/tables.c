@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "preload/config.h"
+#include "reporter/queue.h"
 
 /* ---- one line of Markdown at a time ---- */
 
@@ -331,12 +332,34 @@ static void page_plugins(FILE *out)
 #undef SW_PLUGIN
 }
 
+static const char *const protocol_names[] = {"gRPC", "HTTP", "Kafka", "file"};
+
+static void print_kind(FILE *out, const char *name, const char *method, int messages,
+		       unsigned protocols, const char *doc)
+{
+	const char *between = "";
+
+	fprintf(out, "| `%s` | `%s` | %d | ", name, method, messages);
+	for (size_t i = 0; i < SW_COUNT_OF(protocol_names); i++) {
+		if (!(protocols >> i & 1))
+			continue;
+		fprintf(out, "%s%s", between, protocol_names[i]);
+		between = ", ";
+	}
+	print_cell(out, doc);
+	fputs(" |\n", out);
+}
+
 static void page_kinds(FILE *out)
 {
-	fputs("What is sent, in the order in which it leaves.\n", out);
-	print_head(out, "kind | gRPC method | most in a batch | meaning", 4);
-#define SW_KIND(id, name, method, messages, doc)                                                   \
-	fprintf(out, "| `%s` | `%s` | %d | %s |\n", name, method, messages, doc);
+	fputs("What is sent, in the order in which it leaves. What a protocol does not take is not "
+	      "made; when somebody makes it all the same it is counted as dropped.\n",
+	      out);
+	print_head(out, "kind | gRPC method | most in a batch | protocols | meaning", 5);
+#define SW_KIND(id, name, method, messages, protocols, doc)                                        \
+	print_kind(out, name, method, messages, protocols, doc);
+#define SW_KIND_COUNTED(id, name, method, messages, protocols, limit, doc)                         \
+	print_kind(out, name, method, messages, protocols, doc);
 #include "reporter/kinds.def"
 #undef SW_KIND
 #undef SW_KIND_COUNTED

@@ -151,7 +151,7 @@ static bool waits(const struct sw_agent *agent, enum sw_batch_kind kind)
 
 void sw_management_tick(struct sw_agent *agent)
 {
-	if (agent->now_ns < agent->heartbeat_ns)
+	if (!sw_reporter_is_due(agent, agent->heartbeat_ns, sw_config.heartbeat_s * SW_SECOND_NS))
 		return;
 	if (agent->heartbeats % sw_config.properties_factor == 0 &&
 	    !waits(agent, SW_BATCH_PROPERTIES))
@@ -159,5 +159,5 @@ void sw_management_tick(struct sw_agent *agent)
 	else if (!waits(agent, SW_BATCH_PROPERTIES) && !waits(agent, SW_BATCH_PING))
 		add_ping(agent);
 	agent->heartbeats++;
-	agent->heartbeat_ns = agent->now_ns + sw_config.heartbeat_s * 1000000000u;
+	agent->heartbeat_ns = agent->now_ns + sw_config.heartbeat_s * SW_SECOND_NS;
 }

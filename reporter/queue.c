@@ -9,10 +9,41 @@
 #define SPARES_MAX 4
 
 const struct sw_kind sw_kinds[SW_BATCH_KINDS] = {
-#define SW_KIND(id, name, method, messages, doc) {name, method, messages},
+#define SW_KIND(id, name, method, messages, protocols, doc)                                        \
+	{name, method, messages, protocols, false, {0}},
+#define SW_KIND_COUNTED(id, name, method, messages, protocols, limit, doc)                         \
+	{name,                                                                                     \
+	 method,                                                                                   \
+	 messages,                                                                                 \
+	 protocols,                                                                                \
+	 true,                                                                                     \
+	 {SW_COUNTER_##id##_PRODUCED, SW_COUNTER_##id##_DROPPED, SW_COUNTER_##id##_SENT,           \
+	  SW_COUNTER_##id##_LOST, SW_COUNTER_##id##_LEFT}},
 #include "reporter/kinds.def"
 #undef SW_KIND
+#undef SW_KIND_COUNTED
 };
+
+void sw_kind_count(enum sw_batch_kind kind, enum sw_fate fate, unsigned count)
+{
+	if (sw_kinds[kind].counted)
+		sw_count_many((enum sw_counter)sw_kinds[kind].counter[fate], count);
+}
+
+unsigned sw_kind_limit(enum sw_batch_kind kind)
+{
+	switch (kind) {
+#define SW_KIND(id, name, method, messages, protocols, doc)
+#define SW_KIND_COUNTED(id, name, method, messages, protocols, limit, doc)                         \
+	case SW_BATCH_##id:                                                                        \
+		return (unsigned)sw_config.limit;
+#include "reporter/kinds.def"
+#undef SW_KIND
+#undef SW_KIND_COUNTED
+	default:
+		return UINT32_MAX;
+	}
+}
 
 static struct sw_batch *take_spare(struct sw_queue *queue)
 {
@@ -76,6 +107,8 @@ void sw_queue_added(struct sw_queue *queue, struct sw_batch *batch)
 {
 	batch->count++;
 	queue->messages[batch->kind]++;
+	queue->bytes += batch->bytes.len - batch->counted;
+	batch->counted = batch->bytes.len;
 	if (batch->count >= full_at(queue, batch->kind) || batch->bytes.len >= SW_BATCH_BYTES)
 		sw_queue_close(queue, batch->kind);
 }
@@ -115,6 +148,8 @@ void sw_queue_return(struct sw_queue *queue, struct sw_batch *batch)
 void sw_queue_done(struct sw_queue *queue, struct sw_batch *batch)
 {
 	queue->messages[batch->kind] -= batch->count;
+	queue->bytes -= batch->counted;
+	batch->counted = 0;
 	if (queue->spares == SPARES_MAX || batch->bytes.room > 2ul * SW_BATCH_BYTES) {
 		free_batch(batch);
 		return;

@@ -69,7 +69,8 @@ static void say_counters(struct sw_agent *a)
 	    !sw_thread_is_end(atomic_load(&sw_shared.why)))
 		return;
 	said = true;
-	sw_count_many(SW_COUNTER_SEGMENT_LEFT, a->queue.messages[SW_BATCH_SEGMENT]);
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++)
+		sw_kind_count((enum sw_batch_kind)kind, SW_FATE_LEFT, a->queue.messages[kind]);
 	for (int i = 0; i < SW_COUNTER_COUNT; i++) {
 		uint64_t n = sw_counter_read((enum sw_counter)i);
 
@@ -322,6 +323,7 @@ static void finish(struct sw_agent *a, uint64_t budget_ns)
 {
 	uint64_t end = sw_clock_ns(CLOCK_MONOTONIC) + budget_ns;
 
+	a->ending = true;
 	turn(a, true);
 	while (!sw_reporter_settled(a) && a->now_ns < end) {
 		if (a->loop.backend->wait(&a->loop, (int64_t)(end - a->now_ns)))
@@ -354,6 +356,7 @@ static void run(struct sw_agent *a)
 
 	while (!atomic_load(&sw_shared.leave) && error == 0) {
 		a->asked = atomic_load(&sw_shared.asked);
+		a->ending = flushing(a);
 		turn(a, flushing(a));
 		answer_flush(a);
 		say_findings();

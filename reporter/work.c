@@ -11,17 +11,6 @@
 
 /* ---- records to messages ---- */
 
-static void count_some(const struct sw_batch *batch, enum sw_counter counter, unsigned count)
-{
-	if (batch->kind == SW_BATCH_SEGMENT)
-		sw_count_many(counter, count);
-}
-
-static void count_if_segment(const struct sw_batch *batch, enum sw_counter counter)
-{
-	count_some(batch, counter, batch->count);
-}
-
 /* False: no memory, and nothing has changed. */
 static bool append(struct sw_agent *a, enum sw_batch_kind kind)
 {
@@ -36,35 +25,29 @@ static bool append(struct sw_agent *a, enum sw_batch_kind kind)
 		batch->bytes.failed = false;
 		return false;
 	}
-	if (batch->count == 0 && kind == SW_BATCH_SEGMENT)
-		a->filling_since_ns = a->now_ns;
+	if (batch->count == 0)
+		a->filling_since_ns[kind] = a->now_ns;
 	sw_queue_added(&a->queue, batch);
 	return true;
 }
 
-void sw_reporter_add(struct sw_agent *a, enum sw_batch_kind kind)
+bool sw_reporter_add(struct sw_agent *a, enum sw_batch_kind kind)
 {
-	if (!append(a, kind) && kind == SW_BATCH_SEGMENT)
-		sw_count(SEGMENT_LOST);
+	bool added = append(a, kind);
+
+	if (!added)
+		sw_kind_count(kind, SW_FATE_LOST, 1);
+	return added;
 }
 
 static void take_segment(void *arg, const struct sw_segment *segment)
 {
 	struct sw_agent *a = arg;
 
-	if (a->queue.messages[SW_BATCH_SEGMENT] - a->queue.flying[SW_BATCH_SEGMENT] >=
-	    sw_config.segments_max) {
-		sw_count(SEGMENT_DROPPED);
-		return;
-	}
-	a->message.len = 0;
-	if (!sw_encode_segment(a->encoder, a->transport->format, &a->sender, segment,
-			       &a->message)) {
-		sw_count(SEGMENT_LOST);
-		return;
-	}
-	sw_count(SEGMENT_PRODUCED);
-	sw_reporter_add(a, SW_BATCH_SEGMENT);
+	if (sw_reporter_admits(a, SW_BATCH_SEGMENT))
+		sw_reporter_put(a, SW_BATCH_SEGMENT,
+				sw_encode_segment(a->encoder, a->transport->format, &a->sender,
+						  segment, &a->message));
 }
 
 static void take_record(void *arg, const struct sw_record *record)
@@ -93,8 +76,7 @@ static void settle(struct sw_agent *a, struct sw_batch *batch, enum sw_sent outc
 		sw_queue_return(&a->queue, batch);
 		return;
 	}
-	count_if_segment(batch,
-			 outcome == SW_SENT ? SW_COUNTER_SEGMENT_SENT : SW_COUNTER_SEGMENT_LOST);
+	sw_kind_count(batch->kind, outcome == SW_SENT ? SW_FATE_SENT : SW_FATE_LOST, batch->count);
 	sw_queue_done(&a->queue, batch);
 }
 
@@ -107,8 +89,8 @@ void sw_reporter_sent(struct sw_agent *a, struct sw_batch *batch, enum sw_sent o
 void sw_reporter_sent_partly(struct sw_agent *a, struct sw_batch *batch, unsigned sent,
 			     unsigned lost)
 {
-	count_some(batch, SW_COUNTER_SEGMENT_SENT, sent);
-	count_some(batch, SW_COUNTER_SEGMENT_LOST, lost);
+	sw_kind_count(batch->kind, SW_FATE_SENT, sent);
+	sw_kind_count(batch->kind, SW_FATE_LOST, lost);
 	sw_queue_shed(&a->queue, batch, sent + lost);
 }
 
@@ -118,8 +100,8 @@ static bool offer(struct sw_agent *a, struct sw_batch *batch)
 	bool again = batch->seen;
 	enum sw_sent outcome = a->transport_open ? a->transport->send(a, batch) : SW_SENT_NEVER;
 
-	if (again && outcome != SW_SENT_LATER)
-		count_if_segment(batch, SW_COUNTER_RESENT);
+	if (again && outcome != SW_SENT_LATER && sw_kinds[batch->kind].counted)
+		sw_count_many(SW_COUNTER_RESENT, batch->count);
 	if (outcome == SW_SENT_UNDERWAY)
 		sw_queue_left(&a->queue, batch);
 	else
@@ -151,20 +133,28 @@ static bool quiet(const struct sw_agent *a)
 
 static void close_due(struct sw_agent *a, bool all)
 {
-	uint64_t age_ns = a->now_ns - a->filling_since_ns;
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++) {
+		uint64_t age_ns = a->now_ns - a->filling_since_ns[kind];
 
-	if (all || quiet(a) || age_ns + SW_TICK_NS >= sw_config.queue_timeout_s * 1000000000u)
-		sw_queue_close(&a->queue, SW_BATCH_SEGMENT);
+		if (all || quiet(a) ||
+		    age_ns + SW_TICK_NS >= sw_config.queue_timeout_s * 1000000000u)
+			sw_queue_close(&a->queue, (enum sw_batch_kind)kind);
+	}
 }
 
 static bool filling(const struct sw_agent *a)
 {
-	return a->queue.filling[SW_BATCH_SEGMENT] || sw_assembler_waiting(a->assembler);
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++) {
+		if (a->queue.filling[kind])
+			return true;
+	}
+	return sw_assembler_waiting(a->assembler);
 }
 
 void sw_reporter_turn(struct sw_agent *a, bool all)
 {
 	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	a->along = a->now_ns >= a->heartbeat_ns;
 	sw_management_tick(a);
 	if (sw_ring_drain(take_record, a))
 		a->record_ns = a->now_ns;
@@ -180,7 +170,13 @@ bool sw_reporter_settled(const struct sw_agent *a)
 	return !filling(a) && !a->queue.underway && (!a->queue.first || held_back(a));
 }
 
+/* What an end is worth waiting for. Readings of meters are not: an idle program whose collector is
+ * away has some, and nothing else. */
 bool sw_reporter_holding(const struct sw_agent *a)
 {
-	return a->queue.messages[SW_BATCH_SEGMENT] > 0 || sw_assembler_waiting(a->assembler);
+	for (int kind = 0; kind < SW_BATCH_KINDS; kind++) {
+		if (sw_kinds[kind].counted && kind != SW_BATCH_METER && a->queue.messages[kind])
+			return true;
+	}
+	return sw_assembler_waiting(a->assembler);
 }

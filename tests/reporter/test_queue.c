@@ -98,6 +98,26 @@ Test(queue, the_oldest_comes_first_and_a_returned_one_before_it)
 	cr_assert(empty());
 }
 
+Test(queue, bytes_of_all_that_waits_or_is_underway)
+{
+	struct sw_batch *batch;
+
+	add(SW_BATCH_SEGMENT, 3);
+	add(SW_BATCH_LOG, 1);
+	cr_assert_eq(queue.bytes, 4 * 7);
+	sw_queue_close(&queue, SW_BATCH_SEGMENT);
+	batch = sw_queue_take(&queue);
+	sw_queue_left(&queue, batch);
+	sw_queue_shed(&queue, batch, 1);
+	cr_assert_eq(queue.bytes, 4 * 7, "its memory is there");
+	batch->bytes.len = 14; /* a transport moves what is left together */
+	sw_queue_landed(&queue, batch);
+	sw_queue_done(&queue, batch);
+	cr_assert_eq(queue.bytes, 7);
+	add(SW_BATCH_SEGMENT, 1); /* into the same batch */
+	cr_assert_eq(queue.bytes, 2 * 7);
+}
+
 Test(queue, nothing_to_close_is_no_batch)
 {
 	sw_queue_close(&queue, SW_BATCH_SEGMENT);
