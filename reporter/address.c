@@ -120,25 +120,46 @@ static unsigned alike(const struct sw_address *address, unsigned count)
 	return n;
 }
 
+/* Where an address stands among others, as `dice` fell. */
+static uint64_t place(const struct sw_address *address, uint32_t dice)
+{
+	const struct sockaddr_in *v4 = (const void *)&address->at;
+	const struct sockaddr_in6 *v6 = (const void *)&address->at;
+	uint64_t word[2] = {v4->sin_addr.s_addr, 0};
+
+	if (address->at.ss_family == AF_INET6)
+		memcpy(word, &v6->sin6_addr, sizeof(word));
+	word[0] = (word[0] ^ (uint64_t)dice << 32) * 0x9e3779b97f4a7c15ull;
+	word[0] = (word[0] ^ word[0] >> 29 ^ word[1]) * 0xbf58476d1ce4e5b9ull;
+	word[0] = (word[0] ^ word[0] >> 32) * 0x94d049bb133111ebull;
+	return word[0] ^ word[0] >> 31;
+}
+
+static void put_in_order(struct sw_address *address, unsigned count, uint32_t dice)
+{
+	for (unsigned i = 1; i < count; i++) {
+		struct sw_address one = address[i];
+		unsigned at = i;
+
+		for (; at && place(&address[at - 1], dice) > place(&one, dice); at--)
+			address[at] = address[at - 1];
+		address[at] = one;
+	}
+}
+
 void sw_address_shuffle(struct sw_address *address, unsigned count, uint32_t dice)
 {
 	while (count) {
 		unsigned some = alike(address, count);
 
-		for (unsigned left = some; left > 1; left--) {
-			struct sw_address *last = &address[left - 1], *other, kept = *last;
-
-			dice = dice * 1664525u + 1013904223u;  /* Numerical Recipes' generator */
-			other = &address[(dice >> 16) % left]; /* its low bits are no good */
-			*last = *other;
-			*other = kept;
-		}
+		put_in_order(address, some, dice);
 		address += some;
 		count -= some;
 	}
 }
 
-int sw_address_resolve(const char *list, unsigned n, struct sw_address *address, unsigned *count)
+int sw_address_resolve(const char *list, unsigned n, uint32_t dice, struct sw_address *address,
+		       unsigned *count)
 {
 	char authority[SW_AUTHORITY_MAX], host[SW_AUTHORITY_MAX], port[8];
 	struct addrinfo hints = {.ai_socktype = SOCK_STREAM,
@@ -167,7 +188,6 @@ int sw_address_resolve(const char *list, unsigned n, struct sw_address *address,
 		*count += 1;
 	}
 	freeaddrinfo(found);
-	sw_address_shuffle(&address[before], *count - before,
-			   (uint32_t)sw_clock_ns(CLOCK_MONOTONIC));
+	sw_address_shuffle(&address[before], *count - before, dice);
 	return 0;
 }

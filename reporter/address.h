@@ -29,15 +29,18 @@ int sw_address_nth(const char *list, unsigned n, char ret_authority[SW_AUTHORITY
 int sw_address_check(const char *list);
 
 /*
- * Resolves the n-th host and appends what was found, up to SW_ADDRESSES_MAX, shuffled. Numbers are
+ * Resolves the n-th host and appends what was found, up to SW_ADDRESSES_MAX, in the
+ * order that `dice`, the process's, makes of them (sw_address_shuffle). Numbers are
  * understood at once; names ask the system's resolver, which may take seconds. 0, or a code for
  * gai_strerror.
  */
-int sw_address_resolve(const char *list, unsigned n, struct sw_address *address, unsigned *count);
+int sw_address_resolve(const char *list, unsigned n, uint32_t dice, struct sw_address *address,
+		       unsigned *count);
 
 /*
  * Many programs with one name share the load of its addresses: those of one family that stand side
- * by side change places as `dice` falls. The resolver's order of families is left as it is.
+ * by side change places as `dice` falls: the same for the same dice, whatever their order was, so
+ * that whose turn comes next is another one. The resolver's order of families is left as it is.
  */
 void sw_address_shuffle(struct sw_address *address, unsigned count, uint32_t dice);
 

@@ -70,29 +70,29 @@ static bool path_of(const char *name, char *ret_path, size_t room)
 	return len > 0 && (size_t)len < room;
 }
 
-static const struct sw_plugin *refuse(const char *name, const char *why)
+static const struct sw_plugin *refuse(const char *name, const char *why, const char *instead)
 {
-	sw_say(SW_LEVEL_WARNING, "the plug-in `%s` cannot be used: %s; nothing is sent", name, why);
+	sw_say(SW_LEVEL_WARNING, "the plug-in `%s` cannot be used: %s; %s", name, why, instead);
 	return NULL;
 }
 
-static const struct sw_plugin *load(const char *name)
+static const struct sw_plugin *load(const char *name, const char *instead)
 {
 	const struct sw_plugin *plugin;
 	char path[4200];
 	void *object;
 
 	if (!path_of(name, path, sizeof(path)))
-		return refuse(name, "our own path is not known");
+		return refuse(name, "our own path is not known", instead);
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	if (!object)
-		return refuse(name, dlerror());
+		return refuse(name, dlerror(), instead);
 	plugin = dlsym(object, "sw_plugin");
 	if (!plugin || strcmp(plugin->version, SW_VERSION) != 0 ||
 	    plugin->agent_size != sizeof(struct sw_agent))
-		return refuse(name, "it is of another build");
+		return refuse(name, "it is of another build", instead);
 	if (plugin->start(&host))
-		return refuse(name, "it does not start");
+		return refuse(name, "it does not start", instead);
 	sw_say(SW_LEVEL_DEBUG, "%s: %s", path, plugin->inside);
 	return plugin;
 }
@@ -107,7 +107,7 @@ static struct slot *slot_of(const char *name)
 	return slot;
 }
 
-const struct sw_plugin *sw_plugin_load(const char *name)
+const struct sw_plugin *sw_plugin_load(const char *name, const char *instead)
 {
 	struct slot *slot = slot_of(name);
 
@@ -116,11 +116,11 @@ const struct sw_plugin *sw_plugin_load(const char *name)
 	if (slot->state ==
 	    SLOT_LOADING) { /* in the parent, when it forked: half of it may be there */
 		slot->state = SLOT_TRIED;
-		return refuse(name, "the process forked while it was loaded");
+		return refuse(name, "the process forked while it was loaded", instead);
 	}
 	slot->state = SLOT_LOADING;
 	sw_reporter_loading(true);
-	slot->plugin = load(name);
+	slot->plugin = load(name, instead);
 	sw_reporter_loading(false);
 	slot->state = SLOT_TRIED;
 	return slot->plugin;

@@ -18,6 +18,7 @@
 
 #include "preload/config.h"
 #include "reporter/address.h"
+#include "reporter/judge.h"
 #include "reporter/loop.h"
 #include "reporter/reporter.h"
 #include "reporter/tls.h"
@@ -53,8 +54,8 @@ struct sw_host {
 	int (*address_check)(const char *list);
 	int (*address_nth)(const char *list, unsigned n, char ret_authority[SW_AUTHORITY_MAX],
 			   char ret_host[SW_AUTHORITY_MAX], char ret_port[8]);
-	int (*address_resolve)(const char *list, unsigned n, struct sw_address *address,
-			       unsigned *count);
+	int (*address_resolve)(const char *list, unsigned n, uint32_t dice,
+			       struct sw_address *address, unsigned *count);
 	/* Version of the CPython in this process, 312 for 3.12; 0: none. */
 	unsigned (*python)(void);
 };
@@ -74,6 +75,6 @@ extern __attribute__((visibility("default"))) const struct sw_plugin sw_plugin;
 
 /*
  * Loads libswagent-NAME.so, or finds it loaded. NULL: it is not there, or not of this build; the
- * reason has been said once.
+ * reason has been said once, and what comes of it: `instead`, such as "nothing is sent".
  */
-const struct sw_plugin *sw_plugin_load(const char *name);
+const struct sw_plugin *sw_plugin_load(const char *name, const char *instead);

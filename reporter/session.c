@@ -109,25 +109,29 @@ static struct sw_call *find_call(struct sw_session *s, uint32_t stream)
 /* The call is free before the owner hears of it. */
 static void end_call(struct sw_session *s, struct sw_call *call, const struct sw_answer *answer)
 {
+	struct sw_buffer reply = call->reply;
 	void *owner = call->owner;
 
 	call->stream = 0;
+	call->reply = (struct sw_buffer){NULL, 0, 0, false};
 	s->calls--;
 	s->peer.done(s->peer.arg, owner, answer);
+	sw_buffer_free(&reply);
 }
 
 /* This call alone. */
 static void end_unanswered(struct sw_session *s, struct sw_call *call, enum sw_grpc_status status,
 			   bool perhaps)
 {
-	struct sw_answer answer = {status, false, false, perhaps && call->begun, ""};
+	struct sw_answer answer = {status, false, false, perhaps && call->begun, "", {NULL, 0}};
 
 	end_call(s, call, &answer);
 }
 
 static void end_cut(struct sw_session *s, struct sw_call *call, bool perhaps)
 {
-	struct sw_answer answer = {SW_GRPC_UNAVAILABLE, false, true, perhaps && call->begun, ""};
+	struct sw_answer answer = {SW_GRPC_UNAVAILABLE,	   false, true,
+				   perhaps && call->begun, "",	  {NULL, 0}};
 
 	end_call(s, call, &answer);
 }
@@ -340,6 +344,9 @@ static void finish(struct sw_session *s, struct sw_call *call)
 {
 	struct sw_answer answer = {.given = true, .message = call->message};
 
+	if (!call->reply.failed)
+		answer.reply = sw_bytes(call->reply.at, call->reply.len);
+
 	answer.status = call->status >= 0 ? (enum sw_grpc_status)call->status
 					  : status_of_http(call->http_status);
 	if (call->status < 0 && !call->message[0])
@@ -367,6 +374,15 @@ static int take_headers(struct sw_session *s, const struct sw_h2_event *event)
 	return 0;
 }
 
+static void keep_reply(struct sw_session *s, struct sw_call *call, struct sw_bytes bytes)
+{
+	if (!bytes.len || !s->peer.wants || !s->peer.wants(call->owner))
+		return;
+	if (call->reply.len + bytes.len > SW_SESSION_REPLY_MAX)
+		call->reply.failed = true;
+	sw_buffer_add(&call->reply, bytes);
+}
+
 static int take_data(struct sw_session *s, const struct sw_h2_event *event)
 {
 	struct sw_call *call = find_call(s, event->stream);
@@ -376,6 +392,8 @@ static int take_data(struct sw_session *s, const struct sw_h2_event *event)
 		write_short(s, SW_H2_WINDOW_UPDATE, 0, s->unreturned, NULL);
 		s->unreturned = 0;
 	}
+	if (call)
+		keep_reply(s, call, event->bytes);
 	if (call && event->end_stream)
 		finish(s, call);
 	return 0;

@@ -3,7 +3,8 @@
  * out, and the moments that the caller tells. Our thread only; allocates in its output buffer.
  *
  * Every call sends one body, a run of length-prefixed messages, and half-closes; of the answer only
- * the status matters to it. Rules: RFC 9113, and gRPC's own document "gRPC over HTTP2".
+ * the status matters to it, and of the few calls that ask something, the reply. Rules: RFC 9113,
+ * and gRPC's own document "gRPC over HTTP2".
  */
 #pragma once
 
@@ -13,6 +14,9 @@
 
 /* Calls at once. The rest waits in the queue; the peer may allow fewer. */
 #define SW_SESSION_CALLS 32
+
+/* Bytes of a reply that are kept; a longer one is dropped whole. */
+#define SW_SESSION_REPLY_MAX 65536
 
 /* gRPC's status codes. */
 enum sw_grpc_status {
@@ -43,6 +47,9 @@ struct sw_answer {
 	bool cut;	     /* not given, because the connection ends; another may do better */
 	bool perhaps;	     /* not given, and the other side may have taken the messages */
 	const char *message; /* of the other side, cut, printable; Borrowed until `done` returns */
+	/* Messages, length-prefixed, where the owner wants them; empty when they were too long.
+	 * Borrowed as well. */
+	struct sw_bytes reply;
 };
 
 struct sw_call {
@@ -56,6 +63,7 @@ struct sw_call {
 	unsigned http_status;
 	int status; /* -1: none yet */
 	char message[80];
+	struct sw_buffer reply; /* Owned; of those whose owner wants it */
 };
 
 struct sw_session_peer {
@@ -65,6 +73,8 @@ struct sw_session_peer {
 	void (*done)(void *arg, void *owner, const struct sw_answer *answer);
 	void *arg;
 	bool secure; /* through TLS */
+	/* Is there something to read in the answer to this call? NULL: never. */
+	bool (*wants)(void *owner);
 };
 
 struct sw_session {

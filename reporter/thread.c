@@ -188,7 +188,7 @@ static const struct sw_transport *choose_transport(void)
 		if (strcmp(transports[i]->name, wanted) == 0)
 			return transports[i];
 	}
-	plugin = sw_plugin_load(wanted);
+	plugin = sw_plugin_load(wanted, "nothing is sent");
 	return plugin ? plugin->transport : NULL;
 }
 

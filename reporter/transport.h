@@ -57,6 +57,9 @@ struct sw_transport {
 	bool (*looks_up)(void);
 };
 
+/* Our own gRPC, which another engine of the same protocol may have to fall back on. */
+extern const struct sw_transport sw_transport_grpc;
+
 /*
  * Of a batch that is underway so many messages were delivered and so many are lost; the transport
  * has taken them out of it and goes on with the rest, if there is any.

@@ -55,16 +55,16 @@ Test(address, numbers_are_resolved_at_once)
 	const struct sockaddr_in6 *in6 = (const void *)&address[1].at;
 	unsigned count = 0;
 
-	cr_assert_eq(sw_address_resolve("127.0.0.1:80,[::1]:81", 0, address, &count), 0);
+	cr_assert_eq(sw_address_resolve("127.0.0.1:80,[::1]:81", 0, 0, address, &count), 0);
 	cr_assert_eq(count, 1);
 	cr_assert_eq(in->sin_family, AF_INET);
 	cr_assert_eq(ntohs(in->sin_port), 80);
-	cr_assert_eq(sw_address_resolve("127.0.0.1:80,[::1]:81", 1, address, &count), 0);
+	cr_assert_eq(sw_address_resolve("127.0.0.1:80,[::1]:81", 1, 0, address, &count), 0);
 	cr_assert_eq(count, 2);
 	cr_assert_eq(in6->sin6_family, AF_INET6);
 	cr_assert_eq(address[1].host, 1);
 	count = SW_ADDRESSES_MAX;
-	cr_assert_eq(sw_address_resolve("127.0.0.1:80", 0, address, &count), 0);
+	cr_assert_eq(sw_address_resolve("127.0.0.1:80", 0, 0, address, &count), 0);
 	cr_assert_eq(count, SW_ADDRESSES_MAX);
 }
 
@@ -73,7 +73,7 @@ Test(address, a_name_that_nobody_knows)
 	struct sw_address address[SW_ADDRESSES_MAX];
 	unsigned count = 0;
 
-	cr_assert_neq(sw_address_resolve("no-such-host.invalid:80", 0, address, &count), 0);
+	cr_assert_neq(sw_address_resolve("no-such-host.invalid:80", 0, 0, address, &count), 0);
 	cr_assert_eq(count, 0);
 }
 
@@ -86,6 +86,9 @@ static void make_six(struct sw_address *address)
 	memset(address, 0, 6 * sizeof(*address));
 	for (unsigned i = 0; i < 6; i++) {
 		address[i].at.ss_family = families[i];
+		((struct sockaddr_in *)&address[i].at)->sin_addr.s_addr = i;
+		if (families[i] == AF_INET6)
+			((struct sockaddr_in6 *)&address[i].at)->sin6_addr.s6_addr[15] = (uint8_t)i;
 		address[i].len = i;
 	}
 }
@@ -114,6 +117,23 @@ Test(address, those_of_one_name_are_shuffled)
 		cr_assert(first[i] > 1800 && first[i] < 2200, "%d: %u", i, first[i]);
 	cr_assert(fourth[0] > 2800 && fourth[0] < 3200, "%u", fourth[0]);
 	cr_assert_eq(__builtin_popcount(orders), 6, "all orders of three");
+}
+
+Test(address, the_same_order_again)
+{
+	struct sw_address one[6], other[6], kept;
+
+	for (uint32_t dice = 0; dice < 100; dice++) {
+		make_six(one);
+		make_six(other);
+		kept = other[0];
+		other[0] = other[2];
+		other[2] = kept;
+		sw_address_shuffle(one, 6, dice);
+		sw_address_shuffle(other, 6, dice);
+		for (unsigned i = 0; i < 6; i++)
+			cr_assert_eq(one[i].len, other[i].len, "whatever the resolver's order");
+	}
 }
 
 Test(address, nothing_to_shuffle)

@@ -351,6 +351,54 @@ Test(session, resets)
 	cr_assert_eq(session.calls, 0);
 }
 
+static struct sw_buffer replied;
+
+static void done_with_reply(void *arg, void *owner, const struct sw_answer *given)
+{
+	done(arg, owner, given);
+	replied.len = 0;
+	sw_buffer_add(&replied, given->reply);
+}
+
+static bool wants_first(void *owner)
+{
+	return strcmp(owner, "owner") == 0;
+}
+
+/* In pieces, of the calls whose owner wants it; another's is not kept, one too long is none. */
+Test(session, replies)
+{
+	static uint8_t piece[16000];
+	struct sw_session_peer who = {.authority = "oap:11800",
+				      .token = "",
+				      .done = done_with_reply,
+				      .wants = wants_first};
+
+	sw_session_start(&session, &who);
+	settings(0, 0);
+	cr_assert(call(SW_BYTES("x")));
+	cr_assert(sw_session_call(&session, "/a.B/c", SW_BYTES("y"), "other", 30 * SECOND));
+	cr_assert(call(SW_BYTES("z")));
+	take_output();
+	for (uint32_t stream = 1; stream <= 5; stream += 2) {
+		answer(stream, "200", NULL, NULL, false);
+		for (int i = 0; i < (stream == 5 ? 5 : 2); i++) {
+			memset(piece, 'a' + i, sizeof(piece));
+			sw_h2_write_data_head(&peer, stream, sizeof(piece), false);
+			sw_write(&peer, sw_bytes(piece, sizeof(piece)));
+			cr_assert_eq(give(), 0);
+		}
+		answer(stream, NULL, "0", NULL, true);
+		cr_assert_eq(give(), 0);
+		cr_assert(last.given && last.status == SW_GRPC_OK);
+		cr_assert_eq(replied.len, stream == 1 ? 2 * sizeof(piece) : 0);
+		if (stream == 1)
+			cr_assert(replied.at[0] == 'a' && replied.at[sizeof(piece)] == 'b');
+	}
+	cr_assert_eq(ended, 3);
+	sw_buffer_free(&replied);
+}
+
 Test(session, deadlines)
 {
 	start_call();

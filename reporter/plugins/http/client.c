@@ -14,6 +14,7 @@
 
 #include "preload/sys.h"
 #include "reporter/plugins/http/sockets.h"
+#include "reporter/plugins/trust.h"
 
 #define TURNS_MAX 16
 #define READ_BYTES 4096l
@@ -105,28 +106,30 @@ static size_t note_head(char *line, size_t size, size_t count, void *arg)
 
 /* ---- making ---- */
 
-static const char *system_authorities(void)
-{
-	static const char *const bundles[] = {
-		"/etc/ssl/certs/ca-certificates.crt", /* Debian, Alpine, Arch */
-		"/etc/pki/tls/certs/ca-bundle.crt",   /* Red Hat */
-		"/etc/ssl/ca-bundle.pem",	      /* SUSE */
-		"/etc/ssl/cert.pem",
-	};
+/* A text of ours where there is nobody: curl has a default of its own, which would be a surprise,
+ * and says that it cannot read this one. */
+#define NOBODY "/etc/ssl/certs/ca-certificates.crt"
 
-	for (size_t i = 0; i < SW_COUNT_OF(bundles); i++) {
-		if (sw_sys(faccessat, AT_FDCWD, bundles[i], R_OK) == 0)
-			return bundles[i];
-	}
-	return bundles[0];
+static void set_trust(CURL *easy, const struct sw_client_wish *wish)
+{
+	struct sw_tls_wish given = {
+		.ca = wish->ca, .store_file = wish->store_file, .store_folder = wish->store_folder};
+	struct sw_trust trust = sw_trust_find(&given);
+
+	/* curl, unlike OpenSSL, wants the file to be there also beside a folder */
+	if (trust.folder && trust.file && sw_sys(faccessat, AT_FDCWD, trust.file, R_OK))
+		trust.file = NULL;
+	if (!trust.folder && !trust.file)
+		trust.file = NOBODY;
+	curl_easy_setopt(easy, CURLOPT_CAPATH, trust.folder);
+	curl_easy_setopt(easy, CURLOPT_CAINFO, trust.file);
 }
 
 static void set_tls(CURL *easy)
 {
 	const struct sw_client_wish *wish = &client.wish;
 
-	curl_easy_setopt(easy, CURLOPT_CAPATH, NULL);
-	curl_easy_setopt(easy, CURLOPT_CAINFO, wish->ca[0] ? wish->ca : system_authorities());
+	set_trust(easy, wish);
 	if (wish->chain[0])
 		curl_easy_setopt(easy, CURLOPT_SSLCERT, wish->chain);
 	if (wish->key[0])

@@ -33,7 +33,8 @@ struct sw_client_wish {
 	const char *proxy;	/* HOST:PORT; empty: none */
 	const char *proxy_user; /* USER:PASSWORD; empty: none */
 	bool tls;
-	const char *ca, *chain, *key; /* PEM files; empty: the system's authorities, nothing */
+	const char *ca, *store_file, *store_folder; /* as in struct sw_tls_wish */
+	const char *chain, *key;		    /* PEM files; empty: none */
 	unsigned connect_ms, call_ms; /* deadlines of connecting and of a whole call */
 	/* A call that was started has ended; it may be started again from here. */
 	void (*ended)(void *owner, const struct sw_client_end *end);

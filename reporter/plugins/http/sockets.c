@@ -50,12 +50,9 @@ void sw_sockets_start(struct sw_loop *of_agent, sw_sockets_ready *to_tell, unsig
 
 static void set_up(struct one *one)
 {
-	socklen_t len = sizeof(one->cookie);
-
 	one->events = 0;
-	one->cookie = 0;
+	one->cookie = sw_http_host->fd_cookie(one->watch.fd);
 	atomic_store(&one->gone, false);
-	sw_sys(getsockopt, one->watch.fd, SOL_SOCKET, SO_COOKIE, &one->cookie, &len);
 	/* a peer that vanished is found out by data that it does not acknowledge */
 	sw_sys(setsockopt, one->watch.fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &patience_ms,
 	       sizeof(patience_ms));
@@ -81,15 +78,7 @@ int sw_sockets_open(int family, int type, int protocol)
 
 static bool is_ours(const struct one *one)
 {
-	uint64_t cookie = 0;
-	socklen_t len = sizeof(cookie);
-
-	if (sw_http_host->fd_private())
-		return true;
-	if (atomic_load(&one->gone) || !one->cookie) /* before Linux 4.12 there is none */
-		return !atomic_load(&one->gone);
-	return sw_sys(getsockopt, one->watch.fd, SOL_SOCKET, SO_COOKIE, &cookie, &len) == 0 &&
-	       cookie == one->cookie;
+	return !atomic_load(&one->gone) && sw_http_host->fd_same(one->watch.fd, one->cookie);
 }
 
 bool sw_sockets_ours(int fd)

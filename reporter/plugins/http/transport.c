@@ -18,14 +18,13 @@
 #include "reporter/plugins/http/sockets.h"
 #include "reporter/say.h"
 
-#define SECOND 1000000000ull
 #define CONNECT_MS 5000
 /* A collector under load answers in seconds; after this the call is given up. */
 #define CALL_MS 20000
-#define RESOLVED_NS (60 * SECOND)
+#define RESOLVED_NS (60 * SW_SECOND_NS)
 /* How long after something moved the next event is waited for on the socket itself: a step of a
  * handshake or of a body. Whoever is slower than that is met on the tick. */
-#define BUSY_NS (SECOND / 5)
+#define BUSY_NS (SW_SECOND_NS / 5)
 #define URL_MAX (SW_AUTHORITY_MAX + 64)
 #define RESOLVE_MAX 2048
 
@@ -37,6 +36,8 @@ static const struct row {
 	[SW_BATCH_PROPERTIES] = {"/v3/management/reportProperties", false},
 	[SW_BATCH_PING] = {"/v3/management/keepAlive", false},
 	[SW_BATCH_SEGMENT] = {"/v3/segments", true},
+	[SW_BATCH_LOG] = {"/v3/logs", true},
+	[SW_BATCH_EVENT] = {"/v3/events", true},
 };
 
 /* What is said once, each. */
@@ -53,7 +54,12 @@ enum complaint {
 static struct {
 	struct sw_agent *agent;
 	unsigned hosts, at;   /* in the list; the one in use */
+	uint32_t dice;	      /* where this process begins in the list, and among addresses */
+	unsigned home;	      /* the one that this process began with */
+	uint64_t home_ns;     /* not before is it tried again */
 	unsigned failed;      /* attempts in a row that failed */
+	unsigned turn;	      /* of its addresses: each failure moves the first one to the end */
+	unsigned addresses;   /* the most that a host had */
 	bool again;	      /* another collector is to be tried at once */
 	bool useful;	      /* some collector has answered, ever */
 	uint64_t resolved_ns; /* when `at` was; 0: it was not */
@@ -67,6 +73,7 @@ static struct {
 static struct underway {
 	struct sw_batch *batch; /* the queue's, lent; NULL: free */
 	unsigned host;
+	bool trial; /* of whether the home is well again */
 } underway[SW_CLIENT_CALLS];
 
 static bool said[COMPLAINTS]; /* kept across fork: once for all children */
@@ -111,8 +118,9 @@ static bool fail_host(unsigned host, uint64_t least_ns)
 	if (host != http.at || http.agent->retry_ns > http.agent->now_ns)
 		return false;
 	http.at = (http.at + 1) % http.hosts;
+	http.turn += http.at == 0;
 	http.resolved_ns = 0;
-	if (++http.failed < http.hosts) {
+	if (++http.failed < http.hosts * SW_MAX(http.addresses, 1u)) {
 		http.again = true;
 		return false;
 	}
@@ -170,7 +178,7 @@ static enum sw_sent delivered(void)
 
 static enum sw_sent busy(unsigned host, const struct sw_client_end *end)
 {
-	uint64_t wait_s = SW_MIN(end->retry_after_s, SW_BACKOFF_MOST_NS / SECOND);
+	uint64_t wait_s = SW_MIN(end->retry_after_s, SW_BACKOFF_MOST_NS / SW_SECOND_NS);
 
 	if (sw_say_first(&said[SAID_BUSY]))
 		sw_http_host->say(
@@ -178,7 +186,7 @@ static enum sw_sent busy(unsigned host, const struct sw_client_end *end)
 			"%s answers with status %ld and is asked again later; what cannot "
 			"wait is dropped",
 			http.authority, end->status);
-	fail_host(host, wait_s * SECOND);
+	fail_host(host, wait_s * SW_SECOND_NS);
 	return SW_SENT_LATER;
 }
 
@@ -199,9 +207,23 @@ static bool is_for_later(long status)
 	return status / 100 == 5 || status == 429 || status == 408;
 }
 
+/* Whatever else came of it is no news: another one is in use, and gets this heartbeat too. */
+static enum sw_sent judge_trial(const struct underway *call, const struct sw_client_end *end)
+{
+	http.again = true;
+	if (end->outcome != SW_CLIENT_ANSWERED || end->status / 100 != 2)
+		return SW_SENT_LATER;
+	http.at = call->host;
+	http.resolved_ns = 0;
+	return delivered();
+}
+
 static enum sw_sent judge(const struct underway *call, const struct sw_client_end *end)
 {
 	struct sw_batch *batch = call->batch;
+
+	if (call->trial)
+		return judge_trial(call, end);
 
 	batch->seen |= end->perhaps;
 	switch (end->outcome) {
@@ -249,7 +271,9 @@ static bool is_number(const char *host)
 	return strchr(host, ':') || inet_pton(AF_INET, host, &v4) == 1;
 }
 
-/* As curl wants it: HOST:PORT:ADDRESS,ADDRESS... What does not fit is left out. */
+/* As curl wants it: HOST:PORT:ADDRESS,ADDRESS... It takes the first that can be connected to, which
+ * says little, so after a failure of all hosts another one is the first, at once as long as there
+ * is one. What does not fit is left out. */
 static void write_addresses(const char *host, const char *port, const struct sw_address *address,
 			    unsigned count, char ret_text[RESOLVE_MAX])
 {
@@ -257,9 +281,10 @@ static void write_addresses(const char *host, const char *port, const struct sw_
 	char one[INET6_ADDRSTRLEN];
 
 	for (unsigned i = 0; i < count && len < RESOLVE_MAX - INET6_ADDRSTRLEN - 4; i++) {
-		const struct sockaddr_in *v4 = (const void *)&address[i].at;
-		const struct sockaddr_in6 *v6 = (const void *)&address[i].at;
-		bool is_v6 = address[i].at.ss_family == AF_INET6;
+		const struct sw_address *a = &address[(http.turn + i) % count];
+		const struct sockaddr_in *v4 = (const void *)&a->at;
+		const struct sockaddr_in6 *v6 = (const void *)&a->at;
+		bool is_v6 = a->at.ss_family == AF_INET6;
 
 		inet_ntop(is_v6 ? AF_INET6 : AF_INET,
 			  is_v6 ? (const void *)&v6->sin6_addr : (const void *)&v4->sin_addr, one,
@@ -269,14 +294,14 @@ static void write_addresses(const char *host, const char *port, const struct sw_
 	}
 }
 
-/* Of the host that is connected to: the collector or the proxy. 0, or a code for gai_strerror; an
- * empty text when there is nothing to resolve. */
-static int resolve(char ret_text[RESOLVE_MAX])
+/* Of what is connected to for it: itself or the proxy. 0, or a code for gai_strerror; an empty text
+ * when there is nothing to resolve. */
+static int resolve(unsigned wanted, char ret_text[RESOLVE_MAX])
 {
 	const char *list = http.proxy[0] ? http.proxy : sw_http_host->config->collector;
 	char authority[SW_AUTHORITY_MAX], host[SW_AUTHORITY_MAX], port[8];
 	struct sw_address address[SW_ADDRESSES_MAX];
-	unsigned n = http.proxy[0] ? 0 : http.at, count = 0;
+	unsigned n = http.proxy[0] ? 0 : wanted, count = 0;
 	int error;
 
 	ret_text[0] = '\0';
@@ -284,11 +309,23 @@ static int resolve(char ret_text[RESOLVE_MAX])
 	if (is_number(host))
 		return 0;
 	sw_http_host->delicate(true);
-	error = sw_http_host->address_resolve(list, n, address, &count);
+	error = sw_http_host->address_resolve(list, n, http.dice, address, &count);
 	sw_http_host->delicate(false);
+	http.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC); /* the resolver may have waited */
 	if (!error)
 		write_addresses(host, port, address, count, ret_text);
+	http.addresses = SW_MAX(http.addresses, count);
 	return error;
+}
+
+static void unresolved(int error)
+{
+	const char *why;
+
+	sw_http_host->delicate(true);
+	why = gai_strerror(error);
+	sw_http_host->delicate(false);
+	unreachable(http.at, why);
 }
 
 /* Addresses are good for a while: a name server that is away is not asked again at every batch.
@@ -296,7 +333,6 @@ static int resolve(char ret_text[RESOLVE_MAX])
 static bool look_up(char ret_text[RESOLVE_MAX])
 {
 	char host[SW_AUTHORITY_MAX], port[8];
-	const char *why;
 	int error;
 
 	ret_text[0] = '\0';
@@ -304,17 +340,35 @@ static bool look_up(char ret_text[RESOLVE_MAX])
 		return true;
 	sw_http_host->address_nth(sw_http_host->config->collector, http.at, http.authority, host,
 				  port);
-	error = resolve(ret_text);
-	http.agent->now_ns = sw_clock_ns(CLOCK_MONOTONIC); /* the resolver may have waited */
-	if (!error) {
+	error = resolve(http.at, ret_text);
+	if (error)
+		unresolved(error);
+	else
 		http.resolved_ns = http.agent->now_ns;
-		return true;
-	}
-	sw_http_host->delicate(true);
-	why = gai_strerror(error);
-	sw_http_host->delicate(false);
-	unreachable(http.at, why);
-	return false;
+	return !error;
+}
+
+/* ---- the way home ---- */
+
+static bool homesick(const struct sw_batch *batch)
+{
+	return http.at != http.home && http.agent->now_ns >= http.home_ns &&
+	       (batch->kind == SW_BATCH_PING || batch->kind == SW_BATCH_PROPERTIES);
+}
+
+/* Half of the time between two heartbeats: each is a trial, and only once. The resolver may wait,
+ * so it is asked less often. */
+static bool look_home_up(char ret_authority[SW_AUTHORITY_MAX], char ret_text[RESOLVE_MAX])
+{
+	char host[SW_AUTHORITY_MAX], port[8];
+	uint64_t wait_ns = sw_http_host->config->heartbeat_s * SW_SECOND_NS / 2;
+
+	sw_http_host->address_nth(sw_http_host->config->collector, http.home, ret_authority, host,
+				  port);
+	if (!http.proxy[0] && !is_number(host))
+		wait_ns = wait_ns > RESOLVED_NS ? wait_ns : RESOLVED_NS;
+	http.home_ns = http.agent->now_ns + wait_ns;
+	return resolve(http.home, ret_text) == 0;
 }
 
 /* ---- settings ---- */
@@ -365,6 +419,8 @@ static int open_client(struct sw_agent *agent)
 		.proxy_user = http.proxy_user,
 		.tls = sw_config_wants_tls(config),
 		.ca = config->tls_ca,
+		.store_file = config->tls_store_file,
+		.store_folder = config->tls_store_folder,
 		.chain = config->tls_chain,
 		.key = config->tls_key,
 		.connect_ms = CONNECT_MS,
@@ -389,7 +445,8 @@ static int http_open(struct sw_agent *agent)
 		return wrong("SW_AGENT_COLLECTOR_PROXY", "[http://][USER:PASSWORD@]HOST:PORT");
 	if (http.hosts != (unsigned)hosts) {
 		http.hosts = (unsigned)hosts;
-		http.at = sw_backoff_dice() % http.hosts;
+		http.dice = sw_backoff_dice();
+		http.home = http.at = http.dice % http.hosts;
 	}
 	http.resolved_ns = 0; /* curl's memory of it went with the last thread */
 	return open_client(agent);
@@ -404,30 +461,39 @@ static struct underway *find_free(void)
 	return NULL;
 }
 
+static bool start(struct underway *call, const char *authority, const char *addresses)
+{
+	const struct sw_batch *batch = call->batch;
+	char url[URL_MAX];
+
+	snprintf(url, sizeof(url), "%s://%s%s",
+		 sw_config_wants_tls(sw_http_host->config) ? "https" : "http", authority,
+		 rows[batch->kind].path);
+	return sw_client_start(&(struct sw_client_call){
+		.url = url,
+		.addresses = addresses[0] ? addresses : NULL,
+		.body = sw_bytes(batch->bytes.at, batch->bytes.len),
+		.owner = call,
+	});
+}
+
 static enum sw_sent http_send(struct sw_agent *agent, struct sw_batch *batch)
 {
-	char url[URL_MAX], addresses[RESOLVE_MAX];
+	char authority[SW_AUTHORITY_MAX], addresses[RESOLVE_MAX];
 	struct underway *call = find_free();
+	bool trial = call && homesick(batch) && look_home_up(authority, addresses);
 
 	(void)agent;
 	if (!rows[batch->kind].path)
 		return SW_SENT_NEVER; /* a kind that this protocol has not */
-	if (!call || !look_up(addresses) || !close_list(batch))
+	if (!call || (!trial && !look_up(addresses)) || !close_list(batch))
 		return SW_SENT_LATER;
-	snprintf(url, sizeof(url), "%s://%s%s",
-		 sw_config_wants_tls(sw_http_host->config) ? "https" : "http", http.authority,
-		 rows[batch->kind].path);
-	if (!sw_client_start(&(struct sw_client_call){
-		    .url = url,
-		    .addresses = addresses[0] ? addresses : NULL,
-		    .body = sw_bytes(batch->bytes.at, batch->bytes.len),
-		    .owner = call,
-	    })) {
-		http.resolved_ns = 0; /* curl may not have got the addresses */
-		return SW_SENT_LATER;
-	}
-	*call = (struct underway){batch, http.at};
-	return SW_SENT_UNDERWAY;
+	*call = (struct underway){batch, trial ? http.home : http.at, trial};
+	if (start(call, trial ? authority : http.authority, addresses))
+		return SW_SENT_UNDERWAY;
+	call->batch = NULL;
+	http.resolved_ns = 0; /* curl may not have got the addresses */
+	return SW_SENT_LATER;
 }
 
 static void http_tick(struct sw_agent *agent)

@@ -7,11 +7,12 @@
 /* Kinds whose key is composed: Kafka's own limit of a name twice over. */
 #define KEY_MAX 512
 
-/* The word before each message: length, and in the two highest bits its fate. */
-#define FATE_SHIFT 30
+/* The word before each message: length, and in the three highest bits its fate. */
+#define FATE_SHIFT 29
 #define LENGTH_MASK ((1u << FATE_SHIFT) - 1)
 
-enum fate { FATE_OPEN, FATE_ARRIVED, FATE_LOST, FATE_AGAIN };
+/* COUNTED: it has arrived or is lost, and no longer counts as underway. */
+enum fate { FATE_OPEN, FATE_ARRIVED, FATE_LOST, FATE_AGAIN, FATE_COUNTED };
 
 struct key_row;
 
@@ -20,6 +21,8 @@ static struct flight {
 	rd_kafka_topic_t *topic;
 	size_t next;	  /* offset of the first message that is not handed over yet */
 	unsigned pending; /* handed over, nothing known */
+	unsigned count;	  /* messages at the start */
+	bool stirred;	  /* a report has come that is not counted yet */
 	bool singly;	  /* one after the other: it is to be found out which is at fault */
 	bool faulty;	  /* the other side found fault with some of it */
 	const struct key_row *row;
@@ -29,17 +32,19 @@ static struct sw_flight_news news;
 
 /* ---- keys ---- */
 
-/* Where the key of a kind is: the numbers of fields, from the message inwards. */
+/* Where the key of a kind is: the numbers of fields, from the message inwards. All messages of a
+ * batch may be gathered in one of Kafka's. */
 static const struct key_row {
 	const char *kind;
 	const char *prefix;
 	uint8_t path[2];
+	bool gathered;
 } key_rows[] = {
-	{"properties", "register-", {2}}, /* InstanceProperties.serviceInstance */
-	{"ping", "", {2}},		  /* InstancePingPkg.serviceInstance */
-	{"segment", "", {2}},		  /* SegmentObject.traceSegmentId */
-	{"log", "", {6, 2}},		  /* LogData.traceContext.traceSegmentId */
-	{"meter", "", {1, 4}},		  /* MeterDataCollection.meterData.serviceInstance */
+	{"properties", "register-", {2}, false}, /* InstanceProperties.serviceInstance */
+	{"ping", "", {2}, false},		 /* InstancePingPkg.serviceInstance */
+	{"segment", "", {2}, false},		 /* SegmentObject.traceSegmentId */
+	{"log", "", {6, 2}, false},		 /* LogData.traceContext.traceSegmentId */
+	{"meter", "", {1, 4}, true},		 /* MeterDataCollection.meterData.serviceInstance */
 };
 
 static const struct key_row *row_of(enum sw_batch_kind kind)
@@ -110,7 +115,15 @@ static struct sw_bytes key_of(const struct key_row *row, struct sw_bytes message
 
 /* ---- messages in a batch ---- */
 
-void sw_flight_frame(struct sw_batch *batch, struct sw_bytes message)
+static uint32_t word_at(const uint8_t *at)
+{
+	uint32_t word;
+
+	memcpy(&word, at, sizeof(word));
+	return word;
+}
+
+static void frame_alone(struct sw_batch *batch, struct sw_bytes message)
 {
 	uint32_t word = (uint32_t)message.len;
 
@@ -118,12 +131,37 @@ void sw_flight_frame(struct sw_batch *batch, struct sw_bytes message)
 	sw_buffer_add(&batch->bytes, message);
 }
 
-static uint32_t word_at(const uint8_t *at)
+/*
+ * A collection is its members, each as field 1 with its length; so one more is appended to the
+ * message that is there, whose length grows.
+ */
+static void frame_gathered(struct sw_batch *batch, struct sw_bytes message)
 {
-	uint32_t word;
+	struct sw_buffer *bytes = &batch->bytes;
+	uint32_t word = 0;
+	uint8_t head[8] = {1 << 3 | 2}, *at = head + 1;
 
-	memcpy(&word, at, sizeof(word));
-	return word;
+	for (size_t n = message.len; n >= 0x80; n >>= 7)
+		*at++ = (uint8_t)(n | 0x80);
+	*at = (uint8_t)(message.len >> 7 * (at - head - 1));
+	if (!bytes->len)
+		sw_buffer_add(bytes, sw_bytes(&word, sizeof(word)));
+	sw_buffer_add(bytes, sw_bytes(head, (size_t)(at + 1 - head)));
+	sw_buffer_add(bytes, message);
+	if (bytes->failed)
+		return; /* the length is that of before, as all will be */
+	word = (uint32_t)(bytes->len - sizeof(word));
+	memcpy(bytes->at, &word, sizeof(word));
+}
+
+void sw_flight_frame(struct sw_batch *batch, struct sw_bytes message)
+{
+	const struct key_row *row = row_of(batch->kind);
+
+	if (row && row->gathered)
+		frame_gathered(batch, message);
+	else
+		frame_alone(batch, message);
 }
 
 static struct sw_bytes message_at(const struct sw_batch *batch, size_t offset)
@@ -214,7 +252,7 @@ static enum fate judge(struct flight *f, rd_kafka_resp_err_t error)
 		return FATE_AGAIN;
 	case IS_TOO_LARGE:
 		f->faulty = true;
-		return f->singly || f->batch->count == 1 ? FATE_LOST : FATE_AGAIN;
+		return f->singly || f->row->gathered || f->count == 1 ? FATE_LOST : FATE_AGAIN;
 	case IS_FAULTY:
 		break;
 	}
@@ -245,6 +283,7 @@ void sw_flight_report(const rd_kafka_message_t *message)
 	struct flight *f = message->_private;
 
 	f->pending--;
+	f->stirred = true;
 	if (!message->err) {
 		set_fate(f->batch, message->payload, FATE_ARRIVED);
 		news.arrived = true;
@@ -321,6 +360,7 @@ bool sw_flight_begin(rd_kafka_topic_t *topic, struct sw_batch *batch)
 	*f = (struct flight){
 		.batch = batch,
 		.topic = topic,
+		.count = batch->count,
 		.singly = batch->refused > 0,
 		.row = row_of(batch->kind),
 	};
@@ -331,35 +371,51 @@ bool sw_flight_begin(rd_kafka_topic_t *topic, struct sw_batch *batch)
 
 /* ---- landing ---- */
 
-/* Takes what is settled out of the batch. */
-static void settle(struct sw_agent *agent, struct sw_batch *batch)
+/* What is settled counts at once, for others of the batch may wait long for their broker. Its bytes
+ * stay where they are: librdkafka reads those of the others. */
+static void count_settled(struct sw_agent *agent, struct flight *f)
 {
-	unsigned sent = 0, lost = 0;
+	unsigned sent = 0, lost = 0, each = f->row->gathered ? f->batch->count : 1;
+
+	for (size_t at = 0; at < f->batch->bytes.len; at = after(f->batch, at)) {
+		enum fate fate = fate_at(f->batch, at);
+
+		sent += fate == FATE_ARRIVED ? each : 0;
+		lost += fate == FATE_LOST ? each : 0;
+		if (fate == FATE_ARRIVED || fate == FATE_LOST)
+			set_fate(f->batch, message_at(f->batch, at).at, FATE_COUNTED);
+	}
+	f->stirred = false;
+	sw_kafka_host->sent_partly(agent, f->batch, sent, lost);
+}
+
+/* Takes what is settled out of the batch. */
+static void shed(struct sw_batch *batch)
+{
 	size_t kept = 0;
 
 	for (size_t at = 0, next; at < batch->bytes.len; at = next) {
 		enum fate fate = fate_at(batch, at);
 
 		next = after(batch, at);
-		sent += fate == FATE_ARRIVED;
-		lost += fate == FATE_LOST;
-		if (fate == FATE_ARRIVED || fate == FATE_LOST)
+		if (fate == FATE_COUNTED)
 			continue;
 		set_fate(batch, message_at(batch, at).at, FATE_OPEN);
 		memmove(batch->bytes.at + kept, batch->bytes.at + at, next - at);
 		kept += next - at;
 	}
 	batch->bytes.len = kept;
-	sw_kafka_host->sent_partly(agent, batch, sent, lost);
 }
 
 static void give_back(struct sw_agent *agent, struct flight *f)
 {
 	struct sw_batch *batch = f->batch;
 
+	count_settled(agent, f);
 	f->batch = NULL;
 	batch->refused += f->faulty;
-	settle(agent, batch);
+	if (batch->count)
+		shed(batch);
 	sw_kafka_host->sent(agent, batch, batch->count ? SW_SENT_LATER : SW_SENT);
 }
 
@@ -371,8 +427,13 @@ struct sw_flight_news sw_flight_land(struct sw_agent *agent, bool go_on)
 	for (struct flight *f = flights; f < flights + SW_FLIGHTS_MAX; f++) {
 		while (go_on && f->batch && !f->pending && proceed(f))
 			;
-		if (!f->batch || f->pending)
+		if (!f->batch)
 			continue;
+		if (f->pending) {
+			if (f->stirred)
+				count_settled(agent, f);
+			continue;
+		}
 		give_back(agent, f);
 		landed = true;
 	}

@@ -18,8 +18,7 @@
 #include "reporter/plugins/kafka/flight.h"
 #include "reporter/say.h"
 
-#define SECOND 1000000000ull
-#define PAUSE_MOST_NS (30 * SECOND)
+#define PAUSE_MOST_NS (30 * SW_SECOND_NS)
 #define TOPIC_ROOM 256
 /* Kinds of librdkafka's lines that are remembered, to say each once. */
 #define FACILITIES_MAX 16
@@ -77,7 +76,8 @@ static bool is_new(const char *facility)
 /* What these tell comes as an event, too, and is said there. */
 static bool is_said_elsewhere(const char *facility)
 {
-	static const char *const ones[] = {"FAIL", "ERROR", "TERMINATE", "REQTMOUT", "FATAL"};
+	static const char *const ones[] = {"FAIL",     "ERROR", "TERMINATE",
+					   "REQTMOUT", "FATAL", "THREAD"};
 
 	for (size_t i = 0; i < SW_COUNT_OF(ones); i++) {
 		if (strcmp(ones[i], facility) == 0)
@@ -103,7 +103,7 @@ static void take_line(rd_kafka_event_t *event)
 static void go_down(void)
 {
 	kafka.down = true;
-	kafka.agent->retry_ns = kafka.agent->now_ns + SECOND;
+	kafka.agent->retry_ns = kafka.agent->now_ns + SW_SECOND_NS;
 	rd_kafka_purge(kafka.client, RD_KAFKA_PURGE_F_QUEUE | RD_KAFKA_PURGE_F_INFLIGHT |
 					     RD_KAFKA_PURGE_F_NON_BLOCKING);
 	if (sw_say_first(&said[SAID_UNREACHABLE]))
@@ -153,7 +153,7 @@ static void take_event(rd_kafka_event_t *event)
 
 static void pause_offering(void)
 {
-	kafka.pause_ns = kafka.pause_ns ? SW_MIN(kafka.pause_ns * 8 / 5, PAUSE_MOST_NS) : SECOND;
+	kafka.pause_ns = kafka.pause_ns ? SW_MIN(kafka.pause_ns * 8 / 5, PAUSE_MOST_NS) : SW_SECOND_NS;
 	kafka.agent->retry_ns = kafka.agent->now_ns + kafka.pause_ns;
 }
 
@@ -388,7 +388,7 @@ static bool is_away(struct sw_agent *agent)
 		rd_kafka_metadata_destroy(none);
 	kafka.down = error == RD_KAFKA_RESP_ERR__TRANSPORT;
 	if (kafka.down)
-		agent->retry_ns = agent->now_ns + SECOND;
+		agent->retry_ns = agent->now_ns + SW_SECOND_NS;
 	return kafka.down;
 }
 

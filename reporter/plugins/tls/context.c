@@ -11,7 +11,7 @@
 
 #include "reporter/plugins/tls/engine.h"
 #include "reporter/plugins/tls/pem.h"
-#include "reporter/plugins/tls/trust.h"
+#include "reporter/plugins/tls/store.h"
 
 static bool set_protocol(SSL_CTX *ssl, const char *protocol)
 {
@@ -64,7 +64,7 @@ static SSL_CTX *make(const struct sw_tls_wish *wish, const struct sw_trust *trus
 	ERR_clear_error();
 	ssl = SSL_CTX_new(TLS_client_method());
 	sw_why(why, "OpenSSL does not work here: %s", reason());
-	if (ssl && set_habits(ssl, wish->protocol) && sw_trust_load(ssl, trust, why) &&
+	if (ssl && set_habits(ssl, wish->protocol) && sw_store_load(ssl, trust, why) &&
 	    set_identity(ssl, wish, why)) {
 		if (wish->ca[0]) /* who names an authority in the middle of a chain means it */
 			X509_STORE_set_flags(SSL_CTX_get_cert_store(ssl),

@@ -1,17 +1,16 @@
 /*
- * Where trusted certificates come from; see trust.h.
+ * Where trusted certificates come from; see trust.h. Part of every plug-in that asks.
  *
  * A folder of files that are named by hashes is asked for one certificate during a handshake; a
  * bundle is read whole, some hundred certificates. So folders come first where a system has both.
  */
-#include "reporter/plugins/tls/trust.h"
+#include "reporter/plugins/trust.h"
 
 #include <dirent.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "preload/bytes.h"
-#include "reporter/plugins/tls/pem.h"
 
 static const char *const folders[] = {
 	"/etc/ssl/certs",				  /* Debian, Alpine, SUSE, Arch */
@@ -72,25 +71,4 @@ struct sw_trust sw_trust_find(const struct sw_tls_wish *wish)
 	if (wish->store_folder[0] || wish->store_file[0])
 		return (struct sw_trust){given(wish->store_folder), given(wish->store_file)};
 	return find_system();
-}
-
-/* One folder, or several with colons between. */
-static bool ask_folder(X509_STORE *store, const char *path)
-{
-	X509_LOOKUP *lookup = X509_STORE_add_lookup(store, X509_LOOKUP_hash_dir());
-
-	return lookup && X509_LOOKUP_add_dir(lookup, path, X509_FILETYPE_PEM) == 1;
-}
-
-bool sw_trust_load(SSL_CTX *ssl, const struct sw_trust *trust, struct sw_why *why)
-{
-	X509_STORE *store = SSL_CTX_get_cert_store(ssl);
-
-	if (!trust->folder && !trust->file)
-		return sw_why(why, "this system has no trusted certificates where we know to look "
-				   "(SW_AGENT_SSL_TRUSTED_CA_PATH, SSL_CERT_FILE)");
-	if (trust->folder && !ask_folder(store, trust->folder))
-		return sw_why(why, "no memory");
-	/* with a folder the file may be missing, as OpenSSL has it */
-	return !trust->file || sw_pem_trust(store, trust->file, why) || trust->folder;
 }
