@@ -28,6 +28,25 @@ enum sw_protocol {
 	SW_PROTOCOL_FILE,
 };
 
+enum sw_grpc_engine {
+	SW_GRPC_ENGINE_NATIVE,
+	SW_GRPC_ENGINE_CORE,
+};
+
+enum sw_control {
+	SW_CONTROL_ON,
+	SW_CONTROL_OFF,
+	SW_CONTROL_START,
+};
+
+/* Of profiles of the whole process (preload/profile.h). */
+enum sw_profile_mode {
+	SW_PROFILE_CPU,	    /* threads that ran, by the processor time that they used */
+	SW_PROFILE_WALL,    /* all threads, by the time that passed */
+	SW_PROFILE_OFF_CPU, /* all threads, by the time in which they did not run, and why */
+	SW_PROFILE_MODES
+};
+
 /* And then the rows of reporter/loops.def. */
 enum sw_loop_choice {
 	SW_LOOP_AUTO,

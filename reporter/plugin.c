@@ -36,6 +36,9 @@ static const struct sw_host host = {
 	.address_nth = sw_address_nth,
 	.address_resolve = sw_address_resolve,
 	.python = sw_management_python,
+	.native = &sw_transport_grpc,
+	.judge = &sw_judge_table,
+	.go_native = sw_reporter_go_native,
 };
 
 enum slot_state { SLOT_UNTRIED, SLOT_LOADING, SLOT_TRIED };

@@ -58,6 +58,11 @@ struct sw_host {
 			       struct sw_address *address, unsigned *count);
 	/* Version of the CPython in this process, 312 for 3.12; 0: none. */
 	unsigned (*python)(void);
+	/* For the other engine of gRPC: our own, and what both make of answers. */
+	const struct sw_transport *native;
+	const struct sw_judge_table *judge;
+	/* This transport gives up for good; at the end of this turn our own engine goes on. */
+	void (*go_native)(struct sw_agent *agent);
 };
 
 struct sw_plugin {

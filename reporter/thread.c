@@ -46,12 +46,30 @@ static const char *const protocol_names[] = {"grpc", "http", "kafka", "file"};
 struct sw_shared sw_shared;
 struct sw_agent sw_agent;
 
+void sw_reporter_go_native(struct sw_agent *a)
+{
+	a->go_native = true;
+}
+
+/* What it had underway comes back and is offered to ours, which frames a batch in the same way. */
+static void go_native(struct sw_agent *a)
+{
+	a->go_native = false;
+	a->left = a->transport->threads;
+	a->transport->pause(a);
+	a->transport = &sw_transport_grpc;
+	a->retry_ns = 0;
+	a->transport_open = a->transport->open(a) == 0;
+}
+
 /* One turn, and what other threads may know of it. */
 static void turn(struct sw_agent *a, bool all)
 {
 	/* Before the rings are empty: who ends the process now must wait for us. */
 	atomic_store(&sw_shared.holding, true);
 	sw_reporter_turn(a, all);
+	if (a->go_native)
+		go_native(a);
 	atomic_store(&sw_shared.holding, sw_reporter_holding(a));
 }
 
@@ -179,11 +197,58 @@ static void complain(void)
 	sw_shared.complained = true;
 }
 
+/*
+ * gRPC C core does not outlive a fork: its threads are not in the child, its locks may be held
+ * there. So a child of a process that has begun with it goes on with our own engine, and so does a
+ * parent whose threads had to leave for the fork. That is said once for all of them, by the first
+ * that gets here; hence a page that they share.
+ */
+static _Atomic bool *core_over; /* was it said? NULL: not begun with */
+
+static void say_core_over(void)
+{
+	if (!atomic_exchange(core_over, true))
+		sw_say(SW_LEVEL_WARNING, "gRPC C core begins only once, and not in the child of a "
+					 "fork: our own gRPC is "
+					 "used from now on "
+					 "(SW_AGENT_GRPC_ENGINE)");
+}
+
+/* False: not here, not now. */
+static bool begin_core(void)
+{
+	long page;
+
+	if (core_over) {
+		say_core_over();
+		return false;
+	}
+	page = sw_sys(mmap, 0, sizeof(*core_over), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (page >= 0 || page < -4096)
+		core_over = (_Atomic bool *)page;
+	return core_over != NULL;
+}
+
+static const struct sw_transport *choose_core(void)
+{
+	const struct sw_plugin *plugin;
+
+	if (!begin_core())
+		return NULL;
+	plugin = sw_plugin_load("grpc", "our own gRPC is used");
+	return plugin ? plugin->transport : NULL;
+}
+
 static const struct sw_transport *choose_transport(void)
 {
 	const char *wanted = protocol_names[sw_config.protocol];
+	const struct sw_transport *core;
 	const struct sw_plugin *plugin;
 
+	if (sw_config.protocol == SW_PROTOCOL_GRPC &&
+	    sw_config.grpc_engine == SW_GRPC_ENGINE_CORE && (core = choose_core()))
+		return core;
 	for (size_t i = 0; i < SW_COUNT_OF(transports); i++) {
 		if (strcmp(transports[i]->name, wanted) == 0)
 			return transports[i];
@@ -243,6 +308,20 @@ static bool make_memory(struct sw_agent *a)
 	return a->transport && sw_reporter_make(a);
 }
 
+/* Another engine of gRPC that cannot work here has said so, but for this reason. */
+static void open_transport(struct sw_agent *a)
+{
+	int error = a->transport->open(a);
+
+	if (error && sw_config.protocol == SW_PROTOCOL_GRPC && a->transport != &sw_transport_grpc) {
+		if (error == -EALREADY)
+			say_core_over();
+		a->transport = &sw_transport_grpc;
+		error = a->transport->open(a);
+	}
+	a->transport_open = error == 0;
+}
+
 /* What it owns until it leaves: in a table of its own, descriptors end with their thread. */
 static bool make_descriptors(struct sw_agent *a)
 {
@@ -252,7 +331,7 @@ static bool make_descriptors(struct sw_agent *a)
 	if (sw_loop_open(&a->loop))
 		return false;
 	sw_fd_moved = fds_moved;
-	a->transport_open = a->transport->open(a) == 0;
+	open_transport(a);
 	sw_fd_leave_stderr();
 	atomic_store(&a->alive, true);
 	return true;
@@ -303,8 +382,13 @@ long sw_thread_tasks(void)
 long sw_thread_ours(void)
 {
 	const struct sw_transport *transport = sw_agent.transport;
+	long count = 1;
 
-	return transport && transport->threads ? 1 + (long)transport->threads() : 1;
+	if (transport && transport->threads)
+		count += transport->threads();
+	if (sw_agent.left)
+		count += sw_agent.left();
+	return count;
 }
 
 /*

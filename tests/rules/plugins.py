@@ -3,8 +3,10 @@
 
 usage: plugins.py PLUGIN...
 
-A plug-in needs libc, libm and the loader, nothing else; it exports sw_plugin and nothing else; it
-stays where it is, is bound when it is loaded, and has no executable stack and no text relocations.
+A plug-in needs libc, libm and the loader, nothing else, also no name that may be there or not: it
+could be the program's. It exports sw_plugin and nothing else; it stays where it is, is bound when it
+is loaded, takes nothing of the few bytes for thread-local variables that the loader keeps for late
+objects, and has no executable stack and no text relocations.
 """
 
 import re
@@ -18,7 +20,12 @@ LIBC = re.compile(r"lib[cm]\.so\.6|ld-linux-[a-z0-9_-]+\.so\.[12]")
 FLAGS = {"not linked with -z now": r"\(FLAGS(?:_1)?\).*\bNOW\b|\(BIND_NOW\)",
          "not linked with -z nodelete": r"\(FLAGS_1\).*\bNODELETE\b"}
 FORBIDDEN = {"has text relocations": r"\(TEXTREL\)", "has a run path": r"\((?:RPATH|RUNPATH)\)",
-             "has a soname": r"\(SONAME\)"}
+             "has a soname": r"\(SONAME\)",
+             "has thread-local variables at fixed places": r"\(FLAGS\).*\bSTATIC_TLS\b"}
+# What the compiler's own beginnings and ends of objects ask for.
+# And hooks of zstd's that no library defines.
+OPEN = {"_ITM_deregisterTMCloneTable", "_ITM_registerTMCloneTable", "__gmon_start__", "__cxa_finalize",
+        *[f"ZSTD_trace_{what}_{when}" for what in ("compress", "decompress") for when in ("begin", "end")]}
 
 
 def output(*command):
@@ -34,6 +41,9 @@ def check(plugin):
     shown = {line.split()[-1].split("@")[0] for line in
              output("nm", "-D", "--defined-only", plugin).splitlines()}
     complaints += [f"exports {', '.join(sorted(shown)) or 'nothing'}"] if shown != {"sw_plugin"} else []
+    wanted = {line.split()[-1] for line in output("nm", "-D", "--undefined-only", plugin).splitlines()}
+    loose = {name for name in wanted if "@" not in name} - OPEN
+    complaints += [f"takes {', '.join(sorted(loose))} from whoever has it"] if loose else []
     stack = [line for line in output("readelf", "-lW", plugin).splitlines() if "GNU_STACK" in line]
     if not stack or "E" in stack[0].split()[-2]:
         complaints.append("has an executable stack")
