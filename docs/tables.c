@@ -8,11 +8,13 @@
  *
  * usage: tables NAME       prints one page (configuration, hooks, ...)
  *        tables DIRECTORY  writes every page as DIRECTORY/NAME.md
+ *        tables oap DIRECTORY  writes what an OAP needs for our meters (examples/oap)
  */
 #include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "docs/oap.h"
 #include "preload/config.h"
 #include "reporter/queue.h"
 
@@ -398,6 +400,56 @@ static void page_others(FILE *out)
 #undef SW_OTHER
 }
 
+/* The environment name of the key that is in this field. */
+static const char *flag_env(const char *field)
+{
+#define SW_ALIAS(alias, env)
+#define SW_KEY(type, name, env, value, least, most, doc)                                           \
+	if (strcmp(field, #name) == 0)                                                             \
+		return env;
+#include "preload/config.def"
+#undef SW_KEY
+#undef SW_ALIAS
+	return "";
+}
+
+static void print_meter(FILE *out, const char *name, const char *type, const char *unit,
+			const char *labels, const char *doc)
+{
+	fputs("| ", out);
+	print_code(out, name);
+	fputs(" | ", out);
+	for (; *type; type++)
+		fputc(*type | 0x20, out);
+	print_cell(out, unit);
+	print_cell(out, labels);
+	print_cell(out, doc);
+	fputs(" |\n", out);
+}
+
+static void page_meters(FILE *out)
+{
+	fputs("What is measured and sent every `SW_AGENT_METER_REPORTER_PERIOD` seconds; what is "
+	      "not known is not sent. [metrics.md](../metrics.md) tells how to see it.\n\n"
+	      "* **gauge**: as it is now.\n"
+	      "* **counter**: since the process began, only growing.\n"
+	      "* **histogram**: counters by least value.\n",
+	      out);
+	print_head(out, "name | type | unit | labels | meaning", 5);
+#define SW_METER(id, name, type, unit, labels, doc)                                                \
+	print_meter(out, name, #type, unit, labels, doc);
+#include "reporter/meters.def"
+#undef SW_METER
+	fputs("\nWho measures, and what switches that on beside "
+	      "`SW_AGENT_METER_REPORTER_ACTIVE`:\n",
+	      out);
+	print_head(out, "source | key | meaning", 3);
+#define SW_METER_SOURCE(name, active, doc)                                                         \
+	fprintf(out, "| `%s` | `%s` | %s |\n", #name, flag_env(#active), doc);
+#include "reporter/meter_sources.def"
+#undef SW_METER_SOURCE
+}
+
 static void page_modules(FILE *out)
 {
 	fputs("The parts of the agent that have a lifetime, in the order in which they start.\n",
@@ -429,6 +481,7 @@ static const struct page {
 	{"hooks", "Hooks", "hooks/hooks.def", page_hooks},
 	{"kinds", "Kinds of records", "reporter/kinds.def", page_kinds},
 	{"loops", "Loops", "reporter/loops.def", page_loops},
+	{"meters", "Meters", "reporter/meters.def", page_meters},
 	{"modules", "Modules", "preload/modules.def", page_modules},
 	{"others", "Names of others", "reporter/others.def", page_others},
 	{"parsers", "Parsers", "hooks/parsers.def", page_parsers},
@@ -469,8 +522,10 @@ int main(int argc, char **argv)
 {
 	int failed = 0;
 
+	if (argc == 3 && strcmp(argv[1], "oap") == 0)
+		return write_oap(argv[2]);
 	if (argc != 2) {
-		fprintf(stderr, "usage: %s NAME | DIRECTORY\n", argv[0]);
+		fprintf(stderr, "usage: %s NAME | DIRECTORY | oap DIRECTORY\n", argv[0]);
 		return 2;
 	}
 	for (size_t i = 0; i < SW_COUNT_OF(pages); i++) {

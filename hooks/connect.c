@@ -1,5 +1,6 @@
 /* Sockets that begin: connect, accept, and numbers that mean something new. */
 #include <errno.h>
+#include <netinet/tcp.h>
 
 #include "hooks/flow.h"
 #include "hooks/python/python.h"
@@ -7,6 +8,8 @@
 #include "preload/fds.h"
 #include "preload/process.h"
 #include "preload/ring.h"
+#include "preload/sys.h"
+#include "preload/tallies.h"
 
 int sw_hook_socket(struct sw_guest *g, int domain, int type, int protocol)
 {
@@ -52,20 +55,48 @@ static int accepted(struct sw_guest *g, int fd)
 	return fd;
 }
 
-/* A server that waits here must not be without heartbeats because it has forked. */
-static void about_to_accept(struct sw_guest *g)
+#define ASK_NS 100000000ull
+
+/*
+ * How many connections wait with the one that is about to be accepted: of a listening socket the
+ * kernel tells it as if it were bytes. A call of its own, so some times a second at most, whatever
+ * the number of sockets.
+ */
+static void ask_backlog(int fd)
 {
+	uint64_t now_ns = sw_clock_ns(CLOCK_MONOTONIC_COARSE);
+	uint64_t asked_ns = atomic_load_explicit(&sw_backlog.asked_ns, memory_order_relaxed);
+	struct tcp_info info = {0};
+	socklen_t len = sizeof(info);
+	uint32_t most;
+
+	if (now_ns - asked_ns < ASK_NS ||
+	    !atomic_compare_exchange_strong(&sw_backlog.asked_ns, &asked_ns, now_ns) ||
+	    sw_sys(getsockopt, fd, IPPROTO_TCP, TCP_INFO, &info, &len) != 0 ||
+	    info.tcpi_state != TCP_LISTEN)
+		return;
+	atomic_store(&sw_backlog.last, info.tcpi_unacked);
+	atomic_store(&sw_backlog.room, info.tcpi_sacked);
+	most = atomic_load(&sw_backlog.most);
+	if (info.tcpi_unacked > most)
+		atomic_compare_exchange_strong(&sw_backlog.most, &most, info.tcpi_unacked);
+}
+
+/* A server that waits here must not be without heartbeats because it has forked. */
+static void about_to_accept(struct sw_guest *g, int fd)
+{
+	ask_backlog(fd);
 	g->kick |= atomic_load(&sw_ring_reader) == SW_READER_LEFT;
 }
 
 int sw_hook_accept(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len)
 {
-	about_to_accept(g);
+	about_to_accept(g, fd);
 	return accepted(g, sw_call(g, accept, fd, addr, addr_len));
 }
 
 int sw_hook_accept4(struct sw_guest *g, int fd, void *addr, socklen_t *addr_len, int flags)
 {
-	about_to_accept(g);
+	about_to_accept(g, fd);
 	return accepted(g, sw_call(g, accept4, fd, addr, addr_len, flags));
 }

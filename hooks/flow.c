@@ -23,6 +23,7 @@
 #include "preload/module.h"
 #include "preload/process.h"
 #include "preload/sys.h"
+#include "preload/tallies.h"
 
 /* A section lasts well under a microsecond; a holder that lost its CPU is not waited for. */
 #define HOLD_SPINS 2000
@@ -71,7 +72,7 @@ void sw_talk_let_go(struct sw_talk *talk)
 }
 
 static void go_deaf(struct sw_guest *g, struct sw_talk *talk, enum sw_counter why);
-static void leave_talk(int fd, struct sw_talk *talk);
+static void leave_talk(struct sw_guest *g, int fd, struct sw_talk *talk);
 
 struct sw_call_note sw_call_begin(struct sw_guest *g, int fd)
 {
@@ -123,7 +124,7 @@ struct sw_talk *sw_talk_hold(struct sw_guest *g, int fd)
 	    talk->phase != SW_PHASE_DEAF)
 		go_deaf(g, talk, SW_COUNTER_CONNECTION_BLIND);
 	if (talk->phase == SW_PHASE_DEAF) {
-		leave_talk(fd, talk);
+		leave_talk(g, fd, talk);
 		return NULL;
 	}
 	return talk;
@@ -226,6 +227,17 @@ static void go_deaf(struct sw_guest *g, struct sw_talk *talk, enum sw_counter wh
 	talk->phase = SW_PHASE_DEAF;
 	if (why < SW_COUNTER_COUNT)
 		sw_count_many(why, 1);
+}
+
+/* Once per exchange, not per call: the conversation is held and its line is at hand. */
+static void tally_bytes(struct sw_guest *g, struct sw_talk *talk)
+{
+	for (int i = SW_IN; i <= SW_OUT; i++) {
+		if (talk->passed[i] != talk->tallied[i])
+			sw_tally_add(g, i == SW_IN ? SW_TALLY_BYTES_IN : SW_TALLY_BYTES_OUT,
+				     talk->passed[i] - talk->tallied[i]);
+		talk->tallied[i] = talk->passed[i];
+	}
 }
 
 /* ---- facts ---- */
@@ -333,6 +345,7 @@ static void on_response_end(struct sw_sink *sink, bool whole)
 {
 	struct flow_sink *s = (struct flow_sink *)sink;
 
+	tally_bytes(s->g, s->talk);
 	open_pop(s->g, s->talk,
 		 !whole	      ? SW_ENDING_CUT
 		 : s->closing ? SW_ENDING_CLOSED
@@ -351,6 +364,12 @@ static struct flow_sink flow_sink(struct sw_guest *g, int fd, struct sw_talk *ta
 
 /* ---- bytes ---- */
 
+/* A handshake message in a record of any version of TLS, and the message is the client's first. */
+static bool is_client_hello(struct sw_bytes first)
+{
+	return first.len > 5 && first.at[0] == 22 && first.at[1] == 3 && first.at[5] == 1;
+}
+
 bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes first)
 {
 	bool more = false;
@@ -365,6 +384,10 @@ bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes fir
 		}
 		more |= answer == SW_SNIFF_MORE;
 	}
+	if (!more && is_client_hello(first))
+		sw_tally_add(
+			g, talk->role == SW_ROLE_SERVER ? SW_TALLY_TLS_ACCEPTED : SW_TALLY_TLS_MADE,
+			1);
 	if (!more)
 		go_deaf(g, talk, SW_COUNTER_CONNECTION_OPAQUE);
 	return false;
@@ -450,19 +473,22 @@ void sw_talk_feed(struct sw_guest *g, int fd, struct sw_talk *talk, enum sw_side
 	}
 }
 
-static void free_talk(struct sw_talk *talk, uint32_t index)
+static void free_talk(struct sw_guest *g, struct sw_talk *talk, uint32_t index)
 {
+	tally_bytes(g, talk);
+	sw_tally_add(
+		g, talk->role == SW_ROLE_SERVER ? SW_TALLY_ACCEPTED_ENDED : SW_TALLY_MADE_ENDED, 1);
 	atomic_store(&talk->lock, (atomic_load(&talk->lock) & ~1ull) + 2);
 	sw_pool_give(&talks, index);
 }
 
 /* A talk that went deaf needs no descriptor entry: the number is as good as unknown. */
-static void leave_talk(int fd, struct sw_talk *talk)
+static void leave_talk(struct sw_guest *g, int fd, struct sw_talk *talk)
 {
 	uint32_t index = (uint32_t)talk_ref(talk) - 1;
 
 	if (talk->phase == SW_PHASE_DEAF && talk->fds == 1 && sw_fd_clear(fd, SW_FD_TALK | index))
-		free_talk(talk, index);
+		free_talk(g, talk, index);
 	else
 		sw_talk_let_go(talk);
 }
@@ -494,7 +520,7 @@ void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction, cons
 		if (len)
 			sw_talk_feed(g, fd, talk, side, sw_bytes(iov[i].iov_base, len));
 	}
-	leave_talk(fd, talk);
+	leave_talk(g, fd, talk);
 }
 
 void sw_flow_unread(struct sw_guest *g, int fd, enum sw_direction direction, ssize_t total)
@@ -511,7 +537,7 @@ void sw_flow_unread(struct sw_guest *g, int fd, enum sw_direction direction, ssi
 	if (talk->phase != SW_PHASE_FEED || talk->kept[side].len ||
 	    !sw_talk_parser(talk)->skip(talk->parser_state, side, (uint64_t)total, &s.sink))
 		go_deaf(g, talk, SW_COUNTER_CONNECTION_BLIND);
-	leave_talk(fd, talk);
+	leave_talk(g, fd, talk);
 }
 
 void sw_flow_ended(struct sw_guest *g, int fd, enum sw_direction direction)
@@ -573,7 +599,7 @@ static void leave_entry(struct sw_guest *g, int fd, uint32_t entry)
 		return;
 	}
 	end_talk(g, fd, talk);
-	free_talk(talk, entry & SW_FD_INDEX);
+	free_talk(g, talk, entry & SW_FD_INDEX);
 }
 
 void sw_flow_closed(struct sw_guest *g, int fd)
@@ -663,8 +689,11 @@ static void begin_talk(struct sw_guest *g, int fd, enum sw_role role)
 	talk->fds = 1;
 	if (role == SW_ROLE_CLIENT)
 		sw_sys(getsockopt, fd, SOL_SOCKET, SO_COOKIE, &talk->cookie, &cookie_len);
-	if (!sw_fd_swap(fd, SW_FD_TALK | (uint32_t)index, &old))
+	if (!sw_fd_swap(fd, SW_FD_TALK | (uint32_t)index, &old)) {
 		sw_pool_give(&talks, (uint32_t)index);
+		return;
+	}
+	sw_tally_add(g, role == SW_ROLE_SERVER ? SW_TALLY_ACCEPTED : SW_TALLY_MADE, 1);
 }
 
 void sw_flow_accepted(struct sw_guest *g, int fd)

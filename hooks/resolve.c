@@ -4,6 +4,7 @@
  * A small table, last writer wins. A slot that another thread is writing is skipped, not waited
  * for. Also the texts of addresses.
  */
+#include <errno.h>
 #include <netdb.h>
 #include <stdatomic.h>
 #include <sys/un.h>
@@ -11,6 +12,7 @@
 #include "hooks/talk.h"
 #include "preload/exports.h"
 #include "preload/sys.h"
+#include "preload/tallies.h"
 
 #define SLOTS 256
 #define NAME_BYTES 100
@@ -92,11 +94,26 @@ static void note_host(const struct hostent *host, const char *name)
 		note(host->h_addrtype, host->h_addr_list[i], sw_bytes_text(name));
 }
 
+/* A lookup that began then is over. */
+static void tally(struct sw_guest *g, uint64_t began_ns, bool answered)
+{
+	uint64_t ns = sw_clock_ns(CLOCK_MONOTONIC) - began_ns;
+
+	sw_tally_add(g, SW_TALLY_LOOKUPS, 1);
+	sw_tally_add(g, SW_TALLY_LOOKUP_NS, ns);
+	if (!answered)
+		sw_tally_add(g, SW_TALLY_LOOKUPS_FAILED, 1);
+	sw_tally_most(&sw_lookup_longest_ns, ns);
+}
+
 int sw_hook_getaddrinfo(struct sw_guest *g, const char *node, const char *service,
 			const struct addrinfo *hints, struct addrinfo **result)
 {
+	uint64_t began_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	int status = sw_call(g, getaddrinfo, node, service, hints, result);
 
+	if (node)
+		tally(g, began_ns, status == 0);
 	if (status == 0 && node && result)
 		note_list(*result, node);
 	return status;
@@ -104,16 +121,20 @@ int sw_hook_getaddrinfo(struct sw_guest *g, const char *node, const char *servic
 
 struct hostent *sw_hook_gethostbyname(struct sw_guest *g, const char *name)
 {
+	uint64_t began_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	struct hostent *host = sw_call(g, gethostbyname, name);
 
+	tally(g, began_ns, host);
 	note_host(host, name);
 	return host;
 }
 
 struct hostent *sw_hook_gethostbyname2(struct sw_guest *g, const char *name, int family)
 {
+	uint64_t began_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	struct hostent *host = sw_call(g, gethostbyname2, name, family);
 
+	tally(g, began_ns, host);
 	note_host(host, name);
 	return host;
 }
@@ -121,8 +142,11 @@ struct hostent *sw_hook_gethostbyname2(struct sw_guest *g, const char *name, int
 int sw_hook_gethostbyname_r(struct sw_guest *g, const char *name, struct hostent *ret, char *buf,
 			    size_t len, struct hostent **result, int *error)
 {
+	uint64_t began_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	int status = sw_call(g, gethostbyname_r, name, ret, buf, len, result, error);
 
+	if (status != ERANGE) /* it will be asked again with more room */
+		tally(g, began_ns, status == 0 && result && *result);
 	if (status == 0 && result)
 		note_host(*result, name);
 	return status;
@@ -131,8 +155,11 @@ int sw_hook_gethostbyname_r(struct sw_guest *g, const char *name, struct hostent
 int sw_hook_gethostbyname2_r(struct sw_guest *g, const char *name, int family, struct hostent *ret,
 			     char *buf, size_t len, struct hostent **result, int *error)
 {
+	uint64_t began_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	int status = sw_call(g, gethostbyname2_r, name, family, ret, buf, len, result, error);
 
+	if (status != ERANGE) /* it will be asked again with more room */
+		tally(g, began_ns, status == 0 && result && *result);
 	if (status == 0 && result)
 		note_host(*result, name);
 	return status;

@@ -45,6 +45,7 @@ struct sw_talk {
 	uint8_t address[16];
 	_Atomic int reader; /* thread that read the last request */
 	uint64_t passed[2]; /* bytes that we saw, by direction */
+	uint64_t tallied[2]; /* of these, counted (preload/tallies.h) */
 	uint64_t cookie;    /* SO_COOKIE at connect (Linux 4.6); 0: never inject */
 
 	/* A message head in pieces, by side: index + 1 in sw_pool_heads, and bytes in it. */

@@ -129,7 +129,7 @@ static void not_after(uint64_t *moment, uint64_t other)
 /* The next moment at which there is something to do. */
 static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
 {
-	uint64_t moment = a->heartbeat_ns;
+	uint64_t moment = SW_MIN(a->heartbeat_ns, a->meters_ns);
 
 	if (a->ticking || a->queue.underway) /* answers are taken with the tick */
 		not_after(&moment, tick_ns);

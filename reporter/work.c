@@ -7,7 +7,8 @@
 #include "preload/counters.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
-#include "reporter/reporter.h"
+#include "reporter/endpoints.h"
+#include "reporter/meters.h"
 
 /* ---- records to messages ---- */
 
@@ -44,6 +45,8 @@ static void take_segment(void *arg, const struct sw_segment *segment)
 {
 	struct sw_agent *a = arg;
 
+	if (sw_config.meter_active)
+		sw_endpoints_take(segment); /* also those that find no room in the queue */
 	if (sw_reporter_admits(a, SW_BATCH_SEGMENT))
 		sw_reporter_put(a, SW_BATCH_SEGMENT,
 				sw_encode_segment(a->encoder, a->transport->format, &a->sender,
@@ -154,8 +157,9 @@ static bool filling(const struct sw_agent *a)
 void sw_reporter_turn(struct sw_agent *a, bool all)
 {
 	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
-	a->along = a->now_ns >= a->heartbeat_ns;
+	a->along = a->now_ns >= SW_MIN(a->heartbeat_ns, a->meters_ns);
 	sw_management_tick(a);
+	sw_meters_tick(a);
 	if (sw_ring_drain(take_record, a))
 		a->record_ns = a->now_ns;
 	sw_ring_sweep();

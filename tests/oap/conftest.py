@@ -100,6 +100,43 @@ class Stored(collector.Oap):
         values = [value["value"] for result in found["results"] for value in result["values"]]
         return next((float(value) for value in reversed(values) if value is not None), None)
 
+    def readings(self, expression, service, begin, instance=None):
+        """{values of labels: newest value} of an MQE expression for an instance, by default the
+        service's only one; the key of what has no labels is ()."""
+        instance = instance or next(iter(self.instances(service, begin)), None)
+        found = instance and self.ask("""query ($text: String!, $duration: Duration!, $name: String!, $instance: String!) {
+            execExpression(expression: $text, duration: $duration, entity: { scope: ServiceInstance,
+            serviceName: $name, serviceInstanceName: $instance, normal: true }) {
+            error results { metric { labels { value } } values { value } } } }""", text=expression, name=service,
+            instance=instance, duration=self.duration(begin, step="MINUTE"))["execExpression"]
+        readings = {}
+        for result in found["results"] if found and not found["error"] else []:
+            labels = tuple(label["value"] for label in (result["metric"] or {}).get("labels") or [])
+            values = [value["value"] for value in result["values"] if value["value"] is not None]
+            if values:
+                readings[labels] = float(values[-1])
+        return readings
+
+    def logs(self, service, begin, trace):
+        """Those of a trace, as [(content, endpoint, {tag: value})]."""
+        id = self.service_id(service)
+        found = id and self.ask("""query ($condition: LogQueryCondition) { queryLogs(condition: $condition) {
+            logs { content endpointName traceId tags { key value } } } }""", condition={
+            "serviceId": id, "relatedTrace": {"traceId": trace}, "queryDuration": self.duration(begin),
+            "paging": {"pageNum": 1, "pageSize": 20}})["queryLogs"]["logs"]
+        return [(log["content"], log["endpointName"], {tag["key"]: tag["value"] for tag in log["tags"]})
+                for log in found or []]
+
+    def events(self, service, begin):
+        """{name: (type, message, {parameter: value}, has it ended)}"""
+        found = self.ask("""query ($condition: EventQueryCondition) { queryEvents(condition: $condition) {
+            events { name type message parameters { key value } endTime source { service } } } }""", condition={
+            "source": {"service": service}, "time": self.duration(begin),
+            "paging": {"pageNum": 1, "pageSize": 20}})["queryEvents"]["events"]
+        return {event["name"]: (event["type"], event["message"],
+                                {one["key"]: one["value"] for one in event["parameters"] or []},
+                                bool(event["endTime"])) for event in found}
+
     def traces(self, service, begin):
         """{trace id: spans}, newest first."""
         return {trace: self.spans(trace) for trace in self.trace_ids(begin, service)}

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import kafka_server
+import made
 import oap as oap_module
 from conftest import Bench, Stored, eventually
 
@@ -111,3 +112,21 @@ def test_broker_goes_and_comes_back(bench, kafka, fetching, begin, how):
     ask(3)
     traces = stored_traces(fetching, name, begin, 11)
     assert len(traces) == 11
+
+
+def test_logs_and_meters(bench, fetching, begin):
+    made.make(bench, "k-maker")
+    made.check_logs(Stored(fetching.http), "k-maker", begin - 1)
+    made.check_meters(Stored(fetching.http), "k-maker", begin - 1)
+
+
+def test_meters(bench, fetching, begin):
+    """A collection a period; Python's gauges as over gRPC."""
+    _, port = bench.stock("k-measured", SW_AGENT_METER_REPORTER_PERIOD=1)
+    bench.run(["curl", "-sS", f"http://127.0.0.1:{port}/items/lamp"], agent=False)
+    stored = Stored(fetching.http)
+    for name in "meter_instance_pvm_thread_active_count", "meter_instance_pvm_gc_g0":
+        found = eventually(lambda: stored.readings(name, "k-measured", begin), 60)
+        assert found[()] >= 1
+    waiting = eventually(lambda: stored.readings("meter_swagent_waiting", "k-measured", begin), 60)
+    assert ("segment",) in waiting

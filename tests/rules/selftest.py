@@ -48,6 +48,9 @@ SOUND = {
     "reporter/formats.def": 'SW_RECORDING_FORMAT(folded, FOLDED, ".folded", "Lines.")\n',
     "reporter/encode_folded.c": "",
     "reporter/kinds.def": 'SW_KIND(PING, "ping", "/a.B/c", 1, "It lives.")\n',
+    "reporter/meters.def": 'SW_METER(UP, "up", GAUGE, "", "", "It lives.")\n',
+    "reporter/meter_sources.def": 'SW_METER_SOURCE(agent, meter_active, "Us.")\n',
+    "reporter/meters_agent.c": "/* asks */\n",
     "reporter/loops.def": 'SW_LOOP(epoll, "Everywhere.")\n',
     "reporter/others.def": 'SW_OTHER("SW_X_", "Theirs.")\n',
     "reporter/plugins.def": 'SW_PLUGIN(bar, "libbar", "Bars.")\n',
@@ -258,15 +261,19 @@ def test_docs_fresh():
         with tempfile.TemporaryDirectory() as folder:
             root = Path(folder)
             write(root, "docs/reference/counters.md", SOUND["docs/reference/counters.md"])
+            write(root, "examples/oap/swagent.yaml", "rules\n")
             write(root, "tables", "#!/bin/sh\n" + printed)
             (root / "tables").chmod(0o755)
             expect(label, "docs_fresh.py", [root / "tables", root], complaint)
 
-    same = 'echo "# Counters" > "$1/counters.md"\n'
+    rules = 'if [ "$1" = oap ]; then echo rules > "$2/swagent.yaml"; exit; fi\n'
+    same = rules + 'echo "# Counters" > "$1/counters.md"\n'
     pages("sound", same, None)
+    pages("stale rules", same.replace("echo rules", "echo others"), "swagent.yaml: stale")
+    pages("no rules", same.replace("swagent.yaml", "swagent.json"), "swagent.yaml: no table gives it")
     pages("stale", same.replace("Counters", "Numbers"), "counters.md: stale")
     pages("missing", same + 'echo > "$1/hooks.md"\n', "hooks.md: missing")
-    pages("left over", 'echo > "$1/hooks.md"\n', "no table gives this page")
+    pages("left over", rules + 'echo > "$1/hooks.md"\n', "counters.md: no table gives it")
 
 
 def main():

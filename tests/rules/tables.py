@@ -24,6 +24,8 @@ TABLES = (
     "reporter/formats.def",
     "reporter/kinds.def",
     "reporter/loops.def",
+    "reporter/meter_sources.def",
+    "reporter/meters.def",
     "reporter/others.def",
     "reporter/plugins.def",
     "reporter/transports.def",
@@ -118,6 +120,8 @@ def check_promises(root, tables):
         want(row, f"reporter/encode_{row.columns[0]}.c")
     for row in tables.get("reporter/loops.def", []):
         want(row, f"reporter/loop_{row.columns[0]}.c")
+    for row in tables.get("reporter/meter_sources.def", []):
+        want(row, f"reporter/meters_{row.columns[0]}.c")
     for row in tables.get("reporter/plugins.def", []):
         want(row, f"reporter/plugins/{row.columns[0]}/meson.build")
     for row in tables.get("hooks/hooks.def", []):
