@@ -49,14 +49,19 @@ void sw_context_handed_over(void)
 	atomic_store_explicit(&handed_over, true, memory_order_relaxed);
 }
 
-/* What the thread itself has read, where that says something. */
+/* What a thread itself has read, where that says something. */
+static sw_ref read_by(const struct sw_guest *g, int tid)
+{
+	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed)
+		       ? 0
+		       : sw_flow_unanswered_by(g->talk, tid);
+}
+
 static sw_ref own_request(struct sw_guest *g)
 {
 	if (g->tentative && !sw_python_plain())
 		return 0;
-	return g->mixed || atomic_load_explicit(&handed_over, memory_order_relaxed)
-		       ? 0
-		       : sw_flow_unanswered_by(g->talk, sw_guest_tid(g));
+	return read_by(g, sw_guest_tid(g));
 }
 
 static _Atomic bool told;
@@ -100,6 +105,20 @@ sw_ref sw_context_request(struct sw_guest *g)
 	return sw_context_whom(g).entry;
 }
 
+sw_ref sw_context_of(int tid, const void *state)
+{
+	struct sw_whom whom;
+	struct sw_guest g;
+
+	if (sw_python_current_of(state, &whom))
+		return whom.entry ? whom.entry : sw_flow_unanswered(whom.talk);
+	if (!sw_guest_copy(tid, &g))
+		return 0;
+	if (lent(&g))
+		return g.lent.entry;
+	return g.tentative && !sw_python_plain_of(state) ? 0 : read_by(&g, tid);
+}
+
 static _Atomic bool has_lent;
 
 bool sw_context_has_lent(void)
@@ -109,6 +128,7 @@ bool sw_context_has_lent(void)
 
 void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by)
 {
+	sw_guest_tid(g); /* known from now on */
 	if (own_request(g))
 		return;
 	g->lent = whom;

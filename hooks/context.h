@@ -16,6 +16,10 @@ sw_ref sw_context_request(struct sw_guest *g);
 /* The same for what is handed on, with the conversation. {0, 0}: of none. */
 struct sw_whom sw_context_whom(struct sw_guest *g);
 
+/* Whom the thread `tid` of a CPython works for, as far as it can be told from outside; `state`: its
+ * state (hooks/python/frames.h). It may change meanwhile; 0: none. */
+sw_ref sw_context_of(int tid, const void *state);
+
 /* This thread works for `whom` from now on; {0, 0}: for none that it was lent. While a request that
  * it read itself is unanswered it works for that. */
 void sw_context_lend(struct sw_guest *g, struct sw_whom whom, enum sw_lent by);

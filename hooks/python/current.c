@@ -3,7 +3,8 @@
  *
  * A hook runs while Python's code waits for a system call: the GIL is not held. On the main thread
  * the write is left to a pending call, which CPython makes as soon as its own code goes on, and
- * which costs no fight for the GIL. On another thread that runs an event loop the GIL is taken.
+ * which costs no fight for the GIL. On another thread that runs an event loop the GIL is taken, and
+ * on all of CPython 3.8: there Py_AddPendingCall needs the GIL while atexit handlers run.
  * Threads that serve one request at a time need neither: hooks/context.h knows.
  *
  * Only contexts that were entered are written, or those of greenlets: the first context of a
@@ -13,6 +14,7 @@
 #include <errno.h>
 
 #include "hooks/flow.h"
+#include "hooks/python/frames_at.h"
 #include "hooks/python/internal.h"
 #include "preload/counters.h"
 #include "preload/module.h"
@@ -83,6 +85,7 @@ bool sw_python_prepare(void)
 
 	if (sw_python_state() == SW_PYTHON_UNKNOWN && !atomic_exchange(&preparing, true)) {
 		sw_py.PyErr_Fetch(&type, &value, &traceback);
+		sw_python_find_gil();
 		missing = sw_python_find_layout();
 		if (missing)
 			sw_python_off(missing);
@@ -194,13 +197,34 @@ bool sw_python_plain(void)
 	return sw_python_ready() && !sw_python_greenlets() && !is_entered(sw_python_context());
 }
 
-/* With the GIL, in the context that is current. */
+const void *sw_python_here(void)
+{
+	return sw_python_ready() && sw_py.Py_IsInitialized() ? sw_python_context() : NULL;
+}
+
+enum sw_python_apart sw_python_apart(const void *waits)
+{
+	const void *here = sw_python_here();
+
+	if (!here || (here == waits && !is_entered(here)))
+		return SW_PYTHON_SAME;
+	return waits || is_entered(here) ? SW_PYTHON_APART : SW_PYTHON_FIRST;
+}
+
+/*
+ * With the GIL, in the context that is current. Greenlets inherit no context, so only who reads a
+ * request says so in its own: one that accepts connections (gevent's hub, which also waits for
+ * everybody's events) works for none of them.
+ */
 static void write_here(struct sw_whom whom)
 {
-	if (!is_entered(sw_python_context()) && !sw_python_in_greenlet())
+	bool entered = is_entered(sw_python_context());
+
+	if (!entered && (!whom.entry || !sw_python_in_greenlet()))
 		return;
-	if (sw_python_set(whom) && whom.entry)
-		reading = sw_python_context();
+	if (!sw_python_set(whom) || !whom.entry)
+		return;
+	reading = sw_python_context();
 }
 
 static int make_pending(void *none)
@@ -238,6 +262,14 @@ static void leave_to_pending(struct sw_whom whom, bool wanted)
 	}
 }
 
+static void prepare_with_gil(void)
+{
+	int gil = sw_py.PyGILState_Ensure();
+
+	sw_python_prepare();
+	sw_py.PyGILState_Release(gil);
+}
+
 static void take_gil(struct sw_whom whom)
 {
 	int gil = sw_py.PyGILState_Ensure();
@@ -250,6 +282,25 @@ static void take_gil(struct sw_whom whom)
 static bool is_main(struct sw_guest *g)
 {
 	return sw_guest_tid(g) == (int)sw_sys(getpid);
+}
+
+/* The main thread, of a version where it may ask for a pending call. */
+static bool may_leave(struct sw_guest *g)
+{
+	static _Atomic int allowed = -1; /* CPython composes the text anew for each call */
+
+	if (allowed < 0)
+		allowed = strncmp(sw_py.Py_GetVersion(), "3.8.", 4) != 0;
+	return is_main(g) && allowed;
+}
+
+/* Before the layout is known nothing is written. */
+static void prepare_soon(struct sw_guest *g)
+{
+	if (may_leave(g))
+		leave_to_pending((struct sw_whom){.talk = 0}, false);
+	else
+		prepare_with_gil();
 }
 
 /* Does the calling thread interleave requests, in the context that is current? Else there is
@@ -271,7 +322,7 @@ static bool says_already(struct sw_whom whom)
 
 static void write_soon(struct sw_guest *g, struct sw_whom whom)
 {
-	if (is_main(g))
+	if (may_leave(g))
 		leave_to_pending(whom, true);
 	else
 		take_gil(whom);
@@ -287,7 +338,7 @@ static void python_left(struct sw_guest *g)
 	if (!usable() || !sw_py.PyGILState_GetThisThreadState())
 		whom.talk = 0;
 	else if (!sw_python_ready() && is_main(g))
-		leave_to_pending(whom, false); /* before the layout is known nothing is written */
+		prepare_soon(g);
 	else if (whom.talk && interleaves(g) && !says_already(whom))
 		write_soon(g, whom);
 	errno = error;

@@ -38,6 +38,7 @@ bool sw_python_prepare(void);
 struct sw_python_layout {
 	size_t head;		    /* sizeof(PyObject): 16, or 32 without the GIL */
 	size_t context;		    /* PyThreadState.context */
+	size_t version;		    /* PyThreadState.context_ver; 0: not found */
 	size_t prev;		    /* PyContext.ctx_prev */
 	size_t vars;		    /* PyContext.ctx_vars, a HAMT */
 	size_t bytes;		    /* the characters of a bytes object */
@@ -45,6 +46,8 @@ struct sw_python_layout {
 	const void *bitmap, *array; /* the node types of the HAMT */
 	sw_object *var;		    /* our context variable, for ever */
 	uint32_t hash;		    /* its hash, folded as the HAMT does */
+	sw_object *name_context;    /* "context", for ever: a string made for each look is 800
+				     * instructions of each task */
 };
 
 extern struct sw_python_layout sw_python_at;
@@ -94,6 +97,9 @@ static inline size_t sw_python_row(const sw_object *object, int bits)
 
 /* Our value in `context`. Without the GIL only for the calling thread's own. */
 bool sw_python_read(const sw_object *context, struct sw_whom *ret_whom);
+
+/* ---- gil.c ---- */
+void sw_python_find_gil(void);
 
 /* ---- current.c ---- */
 
@@ -146,6 +152,22 @@ void sw_python_locks(const sw_object *lock);
 /* A condition asks its lock whether the thread holds it. */
 void sw_python_rlock_asked(const sw_object *lock);
 void sw_python_rlocks(const sw_object *lock);
+
+/* ---- records.c: what a line is of ---- */
+
+/* A text is about to be written to a stream, or (NULL) what the stream has kept of it: looks for
+ * the record of a logging library that it was made of. True: sw_log_told_end must follow. */
+bool sw_python_record_begin(const sw_object *text);
+
+/* ---- awaits_find.c: where asyncio keeps its tasks ---- */
+void sw_python_find_tasks(sw_object *modules);
+
+/* ---- greenlets.c: which greenlet serves a request ---- */
+void sw_python_greenlet_type(const sw_object *greenlets);
+/* The one that runs has read it: noted if it is profiled. */
+void sw_python_greenlet_serves(sw_ref entry);
+/* This one is new, and no other that was where it is. */
+void sw_python_greenlet_made(const sw_object *greenlet);
 
 /* ---- uv.c ---- */
 

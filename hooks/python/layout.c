@@ -6,62 +6,25 @@
  * hundred insertions, which make every kind of node appear. Memory that may not be ours to read is
  * read by the kernel's answer, not by a load.
  */
+#include "hooks/python/hamt.h"
 #include "hooks/python/internal.h"
 #include "preload/sys.h"
 
 #define TSTATE_WORDS 64 /* the member was between 208 and 256 in 3.7 to 3.13 */
 #define CONTEXT_BYTES 64
 #define INSERTIONS 400
-#define HAMT_DEPTH 7 /* 32 bits by 5 */
-#define OUTER_MAX 8
 
 struct sw_python_layout sw_python_at;
 
-/* The builtin calls a library where the processor is the oldest. */
-static uint32_t popcount(uint32_t bits)
+/* Of the calling thread's own, which stands as it is. */
+static const void *word_here(const void *object, size_t offset)
 {
-	bits -= bits >> 1 & 0x55555555u;
-	bits = (bits & 0x33333333u) + (bits >> 2 & 0x33333333u);
-	return ((bits + (bits >> 4)) & 0x0f0f0f0fu) * 0x01010101u >> 24;
+	return sw_python_word(object, offset);
 }
 
-/* A bitmap node: { head, size, bitmap, [key or NULL, value or node]... } */
-static const sw_object *step_bitmap(const sw_object *node, int shift, bool *ret_done)
-{
-	const char *body = (const char *)node + sw_python_at.head + 8;
-	uint32_t bitmap = *(const uint32_t *)body;
-	uint32_t bit = 1u << ((sw_python_at.hash >> shift) & 31);
-	void *const *pair = (void *const *)(body + 8) + 2u * popcount(bitmap & (bit - 1));
-
-	*ret_done = true;
-	if (!(bitmap & bit))
-		return NULL;
-	if (pair[0])
-		return pair[0] == sw_python_at.var ? pair[1] : NULL;
-	*ret_done = false;
-	return pair[1];
-}
-
-/* An array node: { head, [node or NULL] * 32 }. Any other node is one of colliding hashes: ours is
- * not looked for there, and found by nobody. */
 static const sw_object *hamt_find(const sw_object *hamt)
 {
-	const sw_object *node = sw_python_word(hamt, sw_python_at.head);
-	bool done = false;
-
-	for (int level = 0; node && level < HAMT_DEPTH && !done; level++) {
-		const void *type = sw_python_type(node);
-		int shift = level * 5;
-
-		if (type == sw_python_at.bitmap)
-			node = step_bitmap(node, shift, &done);
-		else if (type == sw_python_at.array)
-			node = sw_python_word(
-				node, sw_python_at.head + 8u * ((sw_python_at.hash >> shift) & 31));
-		else
-			return NULL;
-	}
-	return done ? node : NULL;
+	return sw_python_hamt_find(hamt, word_here);
 }
 
 bool sw_python_read(const sw_object *context, struct sw_whom *ret_whom)
@@ -90,7 +53,7 @@ enum sw_python_found sw_python_current(struct sw_whom *ret_whom)
 	if (sw_python_read(context, ret_whom))
 		return SW_PYTHON_HERE;
 	/* Not the thread's first, which belongs to no request. */
-	for (int i = 0; i < OUTER_MAX; i++) {
+	for (int i = 0; i < SW_PYTHON_OUTER_MAX; i++) {
 		context = sw_python_word(context, sw_python_at.prev);
 		prev = context ? sw_python_word(context, sw_python_at.prev) : NULL;
 		if (!prev)
@@ -202,17 +165,27 @@ static bool survives_insertion(const sw_object *context, sw_object *value, int n
 	return ok;
 }
 
+/* After its context a thread has how often that has changed. */
+static uintptr_t version_of(const void *thread)
+{
+	return (uintptr_t)sw_python_word(thread, sw_python_at.context + 8);
+}
+
 /* Inside a context of our own. */
 static const char *find_in(sw_object *context, sw_object *value)
 {
 	const void *thread = sw_py.PyThreadState_Get();
+	uintptr_t version;
 
 	sw_python_at.context = only_offset(thread, context, TSTATE_WORDS);
 	if (!sw_python_at.context)
 		return "the thread's context";
+	version = version_of(thread);
 	sw_python_at.prev = find_prev(context);
 	if (!sw_python_at.prev)
 		return "the context before it";
+	if (version_of(thread) - version == 2) /* in and out again */
+		sw_python_at.version = sw_python_at.context + 8;
 	if (!put(sw_python_at.var, value) || !(sw_python_at.vars = find_vars(context)))
 		return "the variables of a context";
 	if (!note_root(context) || !found_value(context, value))
@@ -281,7 +254,8 @@ const char *sw_python_find_layout(void)
 		return "objects with heads of 16 bytes";
 	sw_python_at.var = sw_py.PyContextVar_New("swagent", NULL);
 	value = sw_py.PyBytes_FromStringAndSize(text, sizeof(text));
-	if (sw_python_at.var && value) {
+	sw_python_at.name_context = sw_py.PyUnicode_InternFromString("context");
+	if (sw_python_at.var && value && sw_python_at.name_context) {
 		sw_python_at.hash = fold(sw_py.PyObject_Hash(sw_python_at.var));
 		sw_python_at.bytes = find_characters(value, text, sizeof(text));
 		missing = sw_python_at.bytes ? find_with(value) : missing;

@@ -262,8 +262,10 @@ static void fill_given_context(sw_object *context, struct sw_whom whom)
 
 static sw_object *given_context(sw_object *keywords)
 {
-	sw_object *context = keywords ? sw_py.PyDict_GetItemString(keywords, "context") : NULL;
+	sw_object *context = NULL;
 
+	if (keywords)
+		context = sw_py.PyDict_GetItem(keywords, sw_python_at.name_context);
 	if (!context || sw_python_type(context) != sw_python_at.contexts)
 		return NULL;
 	return context;
@@ -394,8 +396,6 @@ static void patch_greenlet(sw_object *module)
 		spread(type, SW_PYTHON_TP_NEW, (void *)greenlet_new, *slot, SUBCLASSES_DEPTH);
 		sw_py.Py_DecRef(contexts);
 	}
-	if (type)
-		sw_py.Py_DecRef(type);
 }
 
 /* ---- locks ---- */

@@ -36,6 +36,43 @@ enum sw_python_found {
 /* What the calling thread's context says. Any thread, with or without the GIL; some 20 ns. */
 enum sw_python_found sw_python_current(struct sw_whom *ret_whom);
 
+/* The context that is current on the calling thread, only to be compared; NULL: none yet. */
+const void *sw_python_here(void);
+
+enum sw_python_apart {
+	SW_PYTHON_SAME,
+	SW_PYTHON_FIRST, /* the thread had none when it waited: a greenlet's, or its own first one
+			  */
+	SW_PYTHON_APART, /* one that was entered (a task's, a callback's), or another greenlet's */
+};
+
+/* How the context that is current compares with the one in which the calling thread waits. */
+enum sw_python_apart sw_python_apart(const void *waits);
+
+/* What CPython's GIL lies in; size 0 until it is found. */
+extern _Atomic uintptr_t sw_python_runtime, sw_python_runtime_size;
+
+/* Who waits for this condition with an end in time waits for the GIL. */
+static inline bool sw_python_is_gil(const void *cond)
+{
+	uintptr_t from = atomic_load_explicit(&sw_python_runtime, memory_order_relaxed);
+
+	return (uintptr_t)cond - from <
+	       atomic_load_explicit(&sw_python_runtime_size, memory_order_relaxed);
+}
+
+/* The state that CPython keeps of the calling thread, or NULL. Good until the thread ends. */
+const void *sw_python_thread(void);
+
+/* What the context of another thread says, by its state. Its memory is read by the kernel's answer:
+ * that thread may go on meanwhile, and only the caller can tell whether it has. Any thread. */
+bool sw_python_current_of(const void *thread, struct sw_whom *ret_whom);
+
+/* That thread is in a context that was entered. Read likewise. */
+bool sw_python_entered_of(const void *thread);
+/* As sw_python_plain, of that thread. Read likewise. */
+bool sw_python_plain_of(const void *thread);
+
 /* The calling thread begins to serve `whom`, inside the guest; the context is written once it has
  * been left. */
 void sw_python_serves(struct sw_guest *g, struct sw_whom whom);

@@ -39,8 +39,8 @@ def check_exports(library, root):
 
 def check_undefined(library, root):
     """CPython's are weak: empty where the program is none."""
-    table = root / "hooks" / "python" / "api.def"
-    python = {row.columns[1] for row in read_table(table)} if table.exists() else set()
+    python = {row.columns[1] for table in sorted((root / "hooks" / "python").glob("*.def"))
+              for row in read_table(table) if row.macro == "SW_PY"}
     complaints = []
     for line in output("nm", "-D", "--undefined-only", library).splitlines():
         kind, name = line.split()

@@ -43,7 +43,8 @@ ALLOWED = {
     "__errno_location": (None, "the address of this thread's errno; a register plus an offset"),
     "ntohs": (None, PURE + "; a macro unless built without optimisation"),
     "clock_gettime": (None, "vDSO; async-signal-safe by POSIX"),
-    "getauxval": (("agent", "process"), "reads what the kernel handed over; no lock"),
+    "pthread_self": (("python_frames_find",), "the address of this thread's own block"),
+    "getauxval": (("agent", "process", "shot"), "reads what the kernel handed over; no lock"),
     "strcspn": (("agent",), LOAD),
     "getenv": (("agent",), LOAD),
     "environ": (("agent", "process"), "read at load, and by an exec that is given none"),
@@ -57,13 +58,15 @@ ALLOWED = {
     "dlsym": (("real", "agent", "ours", "python_api", "python_uv"),
               "resolving, once; allocates only for the text of an error"),
     "dladdr": (("python_current", "python_uv"), "who calls: reads the loader's lists"),
+    "dladdr1": (("python_gil", "python_frames_find"), "the size of a symbol, once: reads the loader's lists"),
     "dl_iterate_phdr": (("python_api",), "reads the loader's lists, once per process that serves"),
     "dlopen": (("python_uv",), "a handle of what is loaded already, once per object that calls"),
     "dlclose": (("python_uv",), "of that handle"),
 }
 
-# CPython's API by weak references, never called by any of them.
-PYTHON, PYTHON_NAME = (("python_api",), "hooks/python/api.def"), re.compile(r"Py[A-Z_]\w+")
+# CPython's API by weak references: called through api.def's table, or with the GIL, or never.
+PYTHON = ("python_api", "python_collector"), "hooks/python/api.def, collector.def, frames_api.def"
+PYTHON_NAME = re.compile(r"_?Py[A-Z_]\w+")
 
 # Instrumented builds. Plain ones have none of these.
 SANITIZER = re.compile(r"__(asan|ubsan|tsan|lsan|sanitizer|sanitizer_cov|gcov|llvm)_\w+|__gcov\w*")

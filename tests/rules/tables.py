@@ -20,6 +20,8 @@ TABLES = (
     "hooks/hooks.def",
     "hooks/parsers.def",
     "hooks/python/api.def",
+    "hooks/python/frames.def",
+    "hooks/python/frames_api.def",
     "hooks/python/patches.def",
     "reporter/formats.def",
     "reporter/kinds.def",
@@ -32,7 +34,7 @@ TABLES = (
 )
 
 # Rows that are no line of a manual of their own.
-WITHOUT_SENTENCE = {"SW_ALIAS", "SW_PY"}
+WITHOUT_SENTENCE = {"SW_ALIAS", "SW_PY", "SW_FRAMES"}
 
 # What identifies a row: its column, by macro; the first one where nothing is said.
 KEY_COLUMN = {"SW_KEY": 2, "SW_HOOK": 2, "SW_HOOK_FD": 2, "SW_HOOK_PLAIN": 2, "SW_HOOK_MANUAL": 2, "SW_HOOK_FOREIGN": 2,
