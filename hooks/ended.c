@@ -43,15 +43,20 @@ bool sw_ended_still(const struct sw_ended *ended, sw_ref entry)
 	return atomic_load_explicit(&refs[ended - items], memory_order_relaxed) == entry;
 }
 
-const struct sw_ended *sw_ended_find(sw_ref entry)
+const struct sw_ended *sw_ended_recent(sw_ref entry, uint32_t most)
 {
 	uint32_t newest = atomic_load_explicit(&next, memory_order_relaxed);
 
-	for (uint32_t back = 1; back <= SW_ENDED_MAX; back++) {
+	for (uint32_t back = 1; back <= most; back++) {
 		uint32_t at = (newest - back) % SW_ENDED_MAX;
 
 		if (atomic_load_explicit(&refs[at], memory_order_acquire) == entry)
 			return counts_still(&items[at]) ? &items[at] : NULL;
 	}
 	return NULL;
+}
+
+const struct sw_ended *sw_ended_find(sw_ref entry)
+{
+	return sw_ended_recent(entry, SW_ENDED_MAX);
 }

@@ -33,4 +33,6 @@ void sw_ended_note(sw_ref entry, const struct sw_ended *ended);
 /* What is remembered, not owned; NULL: forgotten, never ended, over for too long, or another
  * process's. It may be overwritten at any moment: once it has been read, ask whether it was. */
 const struct sw_ended *sw_ended_find(sw_ref entry);
+/* The same, looking at the last `most` only. */
+const struct sw_ended *sw_ended_recent(sw_ref entry, uint32_t most);
 bool sw_ended_still(const struct sw_ended *ended, sw_ref entry);

@@ -11,6 +11,7 @@
 #include <linux/tcp.h>
 #include <sys/ioctl.h>
 
+#include "hooks/blocked.h"
 #include "hooks/context.h"
 #include "hooks/python/python.h"
 #include "hooks/shy.h"
@@ -317,8 +318,12 @@ static void on_request(struct sw_sink *sink, const struct sw_request *request)
 	span = serves ? begin_entry(s, request) : begin_exit(s, request);
 	open_push(s->talk, span, bears);
 	s->talk->reader = sw_guest_tid(s->g);
-	if (serves)
+	if (serves) {
 		sw_context_serves(s->g, s->fd, talk_ref(s->talk), span);
+		sw_blocked_serves(s->g, span);
+	} else {
+		sw_blocked_works(s->g);
+	}
 }
 
 static void on_request_end(struct sw_sink *sink)
@@ -335,6 +340,8 @@ static void on_response(struct sw_sink *sink, const struct sw_response *response
 	if (!talk->count)
 		return;
 	sw_trace_answer(talk->open[talk->first], response);
+	if (talk->role == SW_ROLE_SERVER)
+		sw_blocked_works(s->g);
 	if (talk->role == SW_ROLE_SERVER && talk->reader != sw_guest_tid(s->g))
 		sw_context_handed_over();
 	if (talk->role == SW_ROLE_CLIENT)

@@ -13,6 +13,7 @@
 #include "hooks/carry.h"
 #include "hooks/ended.h"
 #include "hooks/filter.h"
+#include "hooks/span.h"
 #include "preload/arena.h"
 #include "preload/carrier.h"
 #include "preload/config.h"
@@ -23,44 +24,12 @@
 #include "preload/ring.h"
 #include "preload/sys.h"
 
-#define SPAN_BYTES 4096
-#define OPEN_EXITS 48
 #define ALL_LISTED ((1ull << OPEN_EXITS) - 1)
 #define HOLD_SPINS 1000
 #define HOLD_TURNS 100
 #define OPERATION_MAX 150 /* OAP cuts endpoints there (specification 3.1) */
 #define PEER_MAX 256
 #define TAG_MAX 1024
-#define SW_TRACE64_MAX 128
-
-enum span_state { SPAN_FREE, SPAN_OPEN, SPAN_HELD };
-
-struct span {
-	_Atomic uint64_t state; /* generation << 2 | enum span_state */
-	uint64_t start_ns;	/* CLOCK_MONOTONIC */
-	uint64_t
-		wall_ns; /* what to add for Unix time: asked once per segment, so its spans agree */
-	_Atomic sw_ref entry; /* Exit: its request, 0: alone */
-	uint32_t forks;	      /* sw_process_forks when it began */
-	uint32_t births;      /* sw_process_births when it began */
-	bool suppressed;      /* Entry that is context only: nothing is reported */
-	bool calls_nobody;    /* Entry: its trace id cannot be passed on */
-	uint16_t trace_len;   /* Entry: base64 of the caller's trace id, 0: the trace is ours */
-	uint16_t carrier_at, carrier_len; /* Entry: in text */
-	uint16_t correlation_at, correlation_len;
-	uint16_t operation_at, operation_len; /* of a late Exit: its Entry's, beyond the record */
-	uint16_t peer_at, peer_len;
-	/* Of an Entry, changed while it is held. */
-	uint32_t next_span;
-	uint32_t exits;		 /* Exit records put or certain to be put */
-	uint64_t listed;	 /* which of these are taken, by bit */
-	sw_ref open[OPEN_EXITS]; /* Exits to close with it */
-	char trace64[SW_TRACE64_MAX];
-	struct sw_record_span record;
-	uint8_t text[]; /* fields */
-};
-
-#define TEXT_BYTES (SPAN_BYTES - offsetof(struct span, text))
 
 static struct sw_pool spans;
 /* Hash of each open Entry's carrier by index, 0 when none: searched without touching the spans. */
@@ -128,6 +97,16 @@ static void let_go(struct span *span, sw_ref ref)
 	atomic_store(&span->state, state_word(ref, SPAN_OPEN));
 }
 
+struct span *sw_span_hold(sw_ref ref)
+{
+	return hold(ref);
+}
+
+void sw_span_let_go(struct span *span, sw_ref ref)
+{
+	let_go(span, ref);
+}
+
 /* An Exit, and before it its Entry: NULL when that is gone or the Exit is alone. GONE: nothing is
  * held; the Exit is gone, or is left to who holds its Entry. */
 static enum held hold_both(sw_ref ref, struct span **ret_exit, struct span **ret_entry)
@@ -160,6 +139,21 @@ bool sw_trace_open(sw_ref ref)
 	uint64_t state = span ? atomic_load(&span->state) : 0;
 
 	return span && state >> 2 == ref >> 32 && (state & 3) != SPAN_FREE;
+}
+
+bool sw_trace_segment(sw_ref ref, struct sw_id *ret_segment)
+{
+	struct span *span = sw_trace_open(ref) ? span_at(ref) : NULL;
+	struct sw_id segment;
+
+	if (!span || span->suppressed)
+		return false;
+	segment = span->record.segment;
+	atomic_thread_fence(memory_order_acquire);
+	if (!sw_trace_open(ref))
+		return false;
+	*ret_segment = segment;
+	return true;
 }
 
 /* ---- text ---- */

@@ -9,6 +9,7 @@
 
 #include "hooks/parser.h"
 #include "preload/guard.h"
+#include "preload/process.h"
 
 /* Everything that begins a span, from the flow. Views are good during the call. */
 struct sw_begin {
@@ -52,6 +53,9 @@ void sw_trace_forget(sw_ref span);
 
 /* True while the span is open. */
 bool sw_trace_open(sw_ref span);
+
+/* The segment of a span that is open and is reported. False: there is none. Holds nothing. */
+bool sw_trace_segment(sw_ref span, struct sw_id *ret_segment);
 
 /* The one open Entry of the process whose caller sent exactly this carrier; 0 when none or more
  * than one did. How a proxy's forwarded head tells whose request it is. */

@@ -176,6 +176,27 @@ void sw_modules_main_left(void)
 	WALK(false, main_left);
 }
 
+uint64_t sw_modules_watch(uint64_t now_ns)
+{
+	uint64_t first = 0;
+
+	for (int i = 0; i < MODULES; i++) {
+		uint64_t next = modules[i]->watch ? modules[i]->watch(now_ns) : 0;
+
+		if (next && (!first || next < first))
+			first = next;
+	}
+	return first;
+}
+
+void sw_modules_work(void (*delicate)(bool delicate))
+{
+	for (int i = 0; i < MODULES; i++) {
+		if (modules[i]->work)
+			modules[i]->work(delicate);
+	}
+}
+
 void sw_modules_flush(enum sw_leaving why)
 {
 	WALK(true, flush, why, sw_config.exit_flush_ms * 1000000u);

@@ -39,6 +39,13 @@ struct sw_module {
 	/* Hand out what is left, within `budget_ns`. Application thread, outside the guest; may
 	 * wait, bounded. May be called more than once. */
 	void (*flush)(enum sw_leaving why, uint64_t budget_ns);
+	/* Our thread, after each of its turns and when it was asked for: looks at the program's
+	 * threads. When to look again (CLOCK_MONOTONIC), 0: not before something else wakes us.
+	 * Touches no program's errno; may use what a guest may. */
+	uint64_t (*watch)(uint64_t now_ns);
+	/* Our thread, after all `watch`. What takes the loader's lock does it between
+	 * delicate(true) and delicate(false), which may wait while the process forks. */
+	void (*work)(void (*delicate)(bool delicate));
 	/* The main thread ends, other threads go on (pthread_exit). */
 	void (*main_left)(void);
 	/* Around fork() and the like on the thread that calls it. prepare may wait: 5 ms,
@@ -54,6 +61,10 @@ bool sw_modules_start(void);
 void sw_modules_kick(void);
 void sw_modules_left(struct sw_guest *g);
 void sw_modules_main_left(void);
+/* Our thread: the earliest moment that a module wants to look again, or 0. */
+uint64_t sw_modules_watch(uint64_t now_ns);
+/* Our thread, after it. */
+void sw_modules_work(void (*delicate)(bool delicate));
 void sw_modules_flush(enum sw_leaving why);
 /* True: modules were told, and sw_modules_fork_parent must follow in the parent. */
 bool sw_modules_fork_prepare(enum sw_forking how);

@@ -12,6 +12,7 @@
 
 #include "preload/config.h"
 #include "preload/sys.h"
+#include "preload/turns.h"
 #include "proto/object.h"
 #include "reporter/reporter.h"
 #include "reporter/say.h"
@@ -158,6 +159,7 @@ void sw_management_tick(struct sw_agent *agent)
 		add_properties(agent);
 	else if (!waits(agent, SW_BATCH_PROPERTIES) && !waits(agent, SW_BATCH_PING))
 		add_ping(agent);
+	sw_turns_sweep(); /* also where no meters are made, which do it each period */
 	agent->heartbeats++;
 	agent->heartbeat_ns = agent->now_ns + sw_config.heartbeat_s * SW_SECOND_NS;
 }

@@ -18,6 +18,7 @@
 #include "preload/real.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
+#include "reporter/blocked.h"
 #include "reporter/thread.h"
 
 #define DOUBTS_MAX 16
@@ -360,6 +361,7 @@ static void reporter_fork_child(void)
 		sw_fd_close_ours(sw_agent.loop.fd);
 	}
 	sw_fd_forget_private();
+	sw_blocked_forked();
 	memset(&sw_agent, 0, sizeof(sw_agent));
 	memset(&sw_shared, 0, sizeof(sw_shared));
 	sw_shared.registered = registered;

@@ -159,6 +159,41 @@ static bool watchful(struct sw_agent *a)
 	       (a->transport_open && a->transport->watchful && a->transport->watchful(a));
 }
 
+/* A put need not wake us while we come soon anyway. */
+static void say_asleep(const struct sw_agent *a)
+{
+	atomic_store(&sw_ring_reader, a->ticking || a->watch_ns ? SW_READER_TICK : SW_READER_IDLE);
+}
+
+static void watch_threads(struct sw_agent *a)
+{
+	a->watch_ns = sw_modules_watch(a->now_ns);
+	sw_modules_work(sw_reporter_delicate);
+}
+
+/* Modules look at the program's threads when they have asked for it. */
+static void look(struct sw_agent *a)
+{
+	if (!a->watch_ns || a->now_ns < a->watch_ns)
+		return;
+	watch_threads(a);
+	say_asleep(a);
+}
+
+/* Sleeps until the moment, or until it is time to look. True: looked, and nothing else is due. */
+static bool sleeps_for_look(struct sw_agent *a, uint64_t moment)
+{
+	bool looks = a->watch_ns && a->watch_ns < moment;
+	uint64_t until = looks ? SW_MAX(a->watch_ns, a->now_ns + 1) : moment;
+
+	sw_loop_sleep(&a->loop, (int64_t)(until - a->now_ns));
+	if (!looks)
+		return false;
+	a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	look(a);
+	return a->now_ns < moment;
+}
+
 /*
  * Until the next turn: on the tick while records come, else until something is due. Answers of the
  * collector in between are taken, but the rings are left alone: many small harvests cost more.
@@ -168,13 +203,16 @@ static int nap(struct sw_agent *a)
 	uint64_t tick_ns = a->now_ns + SW_TICK_NS, moment;
 	int error = 0;
 
-	atomic_store(&sw_ring_reader, a->ticking ? SW_READER_TICK : SW_READER_IDLE);
+	watch_threads(a);
+	say_asleep(a);
 	while (!called(a) && (moment = next_moment(a, tick_ns)) > a->now_ns && !error) {
 		int64_t limit = (int64_t)(moment - a->now_ns);
 		bool watch = watchful(a);
 
-		if (!watch)
-			sw_loop_sleep(&a->loop, limit);
+		if (watch)
+			look(a);
+		else if (sleeps_for_look(a, moment))
+			continue;
 		error = a->loop.backend->wait(&a->loop, watch ? SW_MIN(limit, WATCH_NS) : 0);
 		a->now_ns = sw_clock_ns(CLOCK_MONOTONIC);
 		if (!watch || flushing(a))

@@ -7,6 +7,7 @@
 #include "preload/counters.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
+#include "reporter/blocked.h"
 #include "reporter/endpoints.h"
 #include "reporter/meters.h"
 
@@ -60,6 +61,8 @@ static void take_record(void *arg, const struct sw_record *record)
 	if (record->kind == SW_RECORD_SPAN &&
 	    SW_CHECK(record->size >= sizeof(struct sw_record_span)))
 		sw_assembler_take(a->assembler, (const struct sw_record_span *)record, a->now_ns);
+	else if (record->kind == SW_RECORD_BLOCKED)
+		sw_blocked_take(a, (const struct sw_record_blocked *)record);
 }
 
 bool sw_reporter_make(struct sw_agent *a)
@@ -163,6 +166,8 @@ void sw_reporter_turn(struct sw_agent *a, bool all)
 	if (sw_ring_drain(take_record, a))
 		a->record_ns = a->now_ns;
 	sw_ring_sweep();
+	if (all)
+		sw_blocked_finish(a);
 	sw_assembler_expire(a->assembler, a->now_ns, all);
 	close_due(a, all);
 	a->ticking = !all && (!quiet(a) || filling(a));

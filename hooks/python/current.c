@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include "hooks/blocked.h"
 #include "hooks/flow.h"
 #include "hooks/python/frames_at.h"
 #include "hooks/python/internal.h"
@@ -225,6 +226,8 @@ static void write_here(struct sw_whom whom)
 	if (!sw_python_set(whom) || !whom.entry)
 		return;
 	reading = sw_python_context();
+	if (!entered)
+		sw_blocked_interleaves(&sw_guest_self);
 }
 
 static int make_pending(void *none)
