@@ -44,6 +44,7 @@ SOUND = {
     "hooks/hooks.def": HOOKS,
     "hooks/parsers.def": 'SW_PARSER(foo, "Foo.")\n',
     "hooks/python/api.def": "SW_PY(int, Py_Foo, (void))\n",
+    "hooks/python/collector.def": "SW_PY(int, Py_Foo, (void))\n",
     "hooks/python/frames.def": "SW_FRAMES(6, 8)\n",
     "hooks/python/frames_api.def": "SW_PY(char, PyFoo_Type, [])\n",
     "hooks/python/patches.def": 'SW_PATCH(foo, "_foo", "Foo", "foo", BIND, "A foo.")\n',

@@ -20,6 +20,7 @@ TABLES = (
     "hooks/hooks.def",
     "hooks/parsers.def",
     "hooks/python/api.def",
+    "hooks/python/collector.def",
     "hooks/python/frames.def",
     "hooks/python/frames_api.def",
     "hooks/python/patches.def",
