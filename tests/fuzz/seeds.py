@@ -48,6 +48,22 @@ TEXTS_OF_KEYS = (b"\0a:1,[::1]:11800, b.c:65535", b"\2/a*/**/b?*.js\0/a/x/bc.js"
 TEXTS = "f1e3 c2e5 f23a 6ba0 ab90 f4ff", "d07a be94 1054 d444 a820 0595 040b 8166 e082 a62d 1bff", "fffffffb"
 
 
+LAYOUTS = pathlib.Path(__file__).parents[2] / "reporter/logs/layouts.def"
+LOG_LINES = (
+    r'{"level":"error","ts":1714979289.5,"a":[1,{"b":null}],"c":"\u0041","record":{"level":{"name":"INFO"}}}',
+    r'time=2024-05-06T07:08:09.123+02:00 level=warn logger=a msg="b c"',
+    r"<28>May  6 07:08:09 shop[12]: low",
+    r"PRIORITY=4\nSYSLOG_IDENTIFIER=shop\nMESSAGE\n\x05\0\0\0\0\0\0\0a\nb c\nCODE_LINE=1\n",
+)
+LOG_WRITES = (
+    [(0, b"one\0two"), (1, b"other\0"), (0x20, b" and a half\0")],
+    [(0, b"ERROR:a:b\0Traceback (most recent call last):\0  File x\0ValueError: y\0"), (0x20, b"\0"),
+     (0, b"During handling of the above exception, another exception occurred:\0\0"),
+     (0, b"Traceback (most recent call last):\0"), (2, b"\tat a.b(c)\0Caused by: d\0")],
+    [(0, b"x" * 200), (0x10, b"y" * 200), (0, b"\rz\x1b[1mw\0")],
+)
+
+
 MANGLED = """
 _ZNK3foo3barERKS_ _ZN12_GLOBAL__N_13runEv _ZlsIiERSoS0_T_ _ZN4shop5OrdercvbEv _Z4callPFPFvvEiE _Z4callM3fooKFivE
 _Z4callRA5_KcPA2_A3_i _Z1fIJidEEvDpRKT_ _Z1fILb1ELi42ELln3EXadL_Z1gvEEEvv _ZZ4mainENKUliE0_clEi _ZN1AB5cxx111fB3nowEv
@@ -141,6 +157,11 @@ def codec_seeds():
     yield "config", "many", b"\0".join(ENTRIES) + b"\0" + b"\2\xff" * 4
     for case, value in ("good", b"7"), ("flags", b"true"), ("bad", b"\xffno\x01\x08"), ("long", b"x\x01\xff"):
         yield "config", case, b"".join(bytes([i]) + value + b"\0" for i in range(0x80, 0xb0))
+    rows = re.findall(r'^SW_LAYOUT\(.*?", "[A-Z]*", "((?:[^"\\\\]|\\\\.)*)", ".*"\)$', LAYOUTS.read_text(), re.M)
+    for i, line in enumerate([*rows, *LOG_LINES]):
+        yield "log_read", str(i), line.encode().decode("unicode_escape").encode("latin-1")
+    for i, text in enumerate(LOG_WRITES):
+        yield "log_lines", str(i), b"".join(bytes([how, len(one)]) + one for how, one in text)
     frames = b"".join(bytes([1 | kind << 1, 7, 9, len(name)]) + name + b"\4a/b." for kind in range(4) for name in NAMES)
     yield "recording", "frames", b"\x08" + frames + b"\x02\x09\x01\4main\3\0\1\2" * 3 + b"\x1c\x07\xff\0\2t1\3s.1\2\3\5"
     yield "recording", "limit", b"\0" + frames * 9 + b"\0\1\0\1t\1\xff"

@@ -54,6 +54,7 @@ SOUND = {
     "reporter/meters.def": 'SW_METER(UP, "up", GAUGE, "", "", "It lives.")\n',
     "reporter/meter_sources.def": 'SW_METER_SOURCE(agent, meter_active, "Us.")\n',
     "reporter/meters_agent.c": "/* asks */\n",
+    "reporter/logs/layouts.def": 'SW_LAYOUT(plain, "%L: %*", "", "INFO: x", "A level.")\n',
     "reporter/loops.def": 'SW_LOOP(epoll, "Everywhere.")\n',
     "reporter/others.def": 'SW_OTHER("SW_X_", "Theirs.")\n',
     "reporter/plugins.def": 'SW_PLUGIN(bar, "libbar", "Bars.")\n',

@@ -26,6 +26,7 @@ TABLES = (
     "hooks/python/patches.def",
     "reporter/formats.def",
     "reporter/kinds.def",
+    "reporter/logs/layouts.def",
     "reporter/loops.def",
     "reporter/meter_sources.def",
     "reporter/meters.def",
