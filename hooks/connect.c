@@ -3,6 +3,7 @@
 #include <netinet/tcp.h>
 
 #include "hooks/flow.h"
+#include "hooks/log.h"
 #include "hooks/python/python.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
@@ -15,8 +16,10 @@ int sw_hook_socket(struct sw_guest *g, int domain, int type, int protocol)
 {
 	int fd = sw_call(g, socket, domain, type, protocol);
 
-	if (fd >= 0) /* its last user may have been closed unseen (fclose, raw system calls) */
+	if (fd >= 0) { /* its last user may have been closed unseen (fclose, raw system calls) */
 		sw_flow_closed(g, fd);
+		sw_log_socket(fd, domain, type);
+	}
 	return fd;
 }
 
@@ -45,6 +48,8 @@ int sw_hook_connect(struct sw_guest *g, int fd, const void *addr, socklen_t addr
 	if (begins && result < 0 && error != EINPROGRESS && error != EISCONN && error != EALREADY &&
 	    error != EINTR && error != EAGAIN)
 		sw_flow_closed(g, fd);
+	if (!begins && result == 0)
+		sw_log_connected(fd, addr, addr_len);
 	return result;
 }
 

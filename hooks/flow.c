@@ -13,6 +13,7 @@
 
 #include "hooks/blocked.h"
 #include "hooks/context.h"
+#include "hooks/log.h"
 #include "hooks/python/python.h"
 #include "hooks/shy.h"
 #include "hooks/talk.h"
@@ -594,6 +595,8 @@ static void leave_entry(struct sw_guest *g, int fd, uint32_t entry)
 {
 	struct sw_talk *talk = talk_at(entry);
 
+	if (entry & SW_FD_LOG)
+		sw_log_left(entry);
 	if (!talk)
 		return;
 	if (!lock(talk)) {
@@ -624,7 +627,7 @@ void sw_flow_closed_range(struct sw_guest *g, unsigned from, unsigned to)
 			fd |= SW_FD_PAGE - 1;
 			continue;
 		}
-		if (sw_fd_entry((int)fd) & SW_FD_TALK)
+		if (sw_fd_entry((int)fd) & (SW_FD_TALK | SW_FD_LOG))
 			sw_flow_closed(g, (int)fd);
 	}
 }
@@ -637,6 +640,10 @@ void sw_flow_duplicated(struct sw_guest *g, int fd, int to)
 	if (fd == to)
 		return;
 	sw_flow_closed(g, to);
+	if (!(entry & SW_FD_TALK) && (to == STDOUT_FILENO || to == STDERR_FILENO))
+		sw_log_look(to);
+	else if (entry & SW_FD_LOG)
+		sw_log_duplicated(entry, to);
 	talk = talk_at(entry);
 	if (!talk || !lock(talk))
 		return;
@@ -725,8 +732,10 @@ void sw_flow_connected(struct sw_guest *g, int fd)
 
 void sw_refused(int fd)
 {
-	if (!sw_guest_hidden())
-		sw_flow_blind(fd);
+	if (sw_guest_hidden())
+		return;
+	sw_flow_blind(fd);
+	sw_log_unseen(sw_log_entry(fd));
 }
 
 /* ---- lifetime ---- */
@@ -757,3 +766,23 @@ const struct sw_module sw_module_flow = {
 	.start = flow_start,
 	.fork_child = flow_fork_child,
 };
+
+/* Copied between two looks at the lock, which changes with whoever holds it. */
+bool sw_flow_peer(int fd, struct sw_writer *w)
+{
+	struct sw_talk *talk = talk_at(sw_fd_entry(fd));
+	uint64_t before = talk ? atomic_load(&talk->lock) : 1;
+	struct sw_talk copy = {0};
+
+	if (before & 1)
+		return false;
+	copy.family = talk->family;
+	copy.port = talk->port;
+	memcpy(copy.address, talk->address, sizeof(copy.address));
+	atomic_thread_fence(memory_order_acquire);
+	if (atomic_load(&talk->lock) != before ||
+	    (copy.family != AF_INET && copy.family != AF_INET6))
+		return false;
+	sw_talk_peer(fd, &copy, w);
+	return true;
+}

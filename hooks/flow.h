@@ -47,3 +47,7 @@ void sw_flow_writes(int fd, sw_ref entry);
 sw_ref sw_flow_unanswered(sw_ref talk);
 /* ... if the thread `tid` read the conversation's last request. */
 sw_ref sw_flow_unanswered_by(sw_ref talk, int tid);
+
+/* The other end of a socket that is followed, as numbers; false: it is not, or not known yet. Any
+ * thread: nothing is held, and nothing asked of the descriptor. */
+bool sw_flow_peer(int fd, struct sw_writer *w);

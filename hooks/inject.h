@@ -14,7 +14,9 @@ struct sw_outgoing {
 	const struct iovec *iov; /* Borrowed from the program */
 	size_t count;
 	int flags;
-	bool plain; /* no address, no control data */
+	bool plain;	  /* no address, no control data */
+	const void *name; /* where it goes, if the call says so; Borrowed, unread */
+	socklen_t name_len;
 };
 
 /*

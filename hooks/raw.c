@@ -6,6 +6,7 @@
 
 #include "hooks/flow.h"
 #include "hooks/inject.h"
+#include "hooks/log.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
 #include "preload/sys.h"
@@ -86,16 +87,18 @@ static struct sw_outgoing raw_bytes(long number, const long *arg, struct iovec *
 	switch (number) {
 	case SYS_writev:
 	case SYS_readv:
-		return (struct sw_outgoing){(const void *)arg[1], (size_t)arg[2], 0, true};
+		return (struct sw_outgoing){(const void *)arg[1], (size_t)arg[2], 0, true, NULL, 0};
 	case SYS_sendmsg:
 	case SYS_recvmsg:
-		return (struct sw_outgoing){msg->msg_iov, msg->msg_iovlen, (int)arg[2],
-					    !msg->msg_name && !msg->msg_controllen};
+		return (struct sw_outgoing){msg->msg_iov,  msg->msg_iovlen,
+					    (int)arg[2],   !msg->msg_name && !msg->msg_controllen,
+					    msg->msg_name, msg->msg_namelen};
 	case SYS_sendto:
 	case SYS_recvfrom:
-		return (struct sw_outgoing){one, 1, (int)arg[3], !arg[4]};
+		return (struct sw_outgoing){
+			one, 1, (int)arg[3], !arg[4], (const void *)arg[4], (socklen_t)arg[5]};
 	default:
-		return (struct sw_outgoing){one, 1, 0, true};
+		return (struct sw_outgoing){one, 1, 0, true, NULL, 0};
 	}
 }
 
@@ -127,6 +130,9 @@ static void raw_moved(struct sw_guest *g, long number, const long *arg, ssize_t 
 	struct iovec one;
 	struct sw_outgoing bytes = raw_bytes(number, arg, &one);
 
+	if (is_send(number) && len > 0 &&
+	    sw_log_addressed(sw_log_entry((int)arg[0]), bytes.name, bytes.name_len))
+		sw_log_wrote(g, sw_log_entry((int)arg[0]), bytes.iov, bytes.count, len);
 	if (len > 0 && !(bytes.flags & (MSG_PEEK | MSG_ERRQUEUE | MSG_OOB)))
 		sw_flow_bytes(g, (int)arg[0], is_send(number) ? SW_OUT : SW_IN, bytes.iov,
 			      bytes.count, len);

@@ -9,6 +9,8 @@
 
 #include "hooks/flow.h"
 #include "hooks/inject.h"
+#include "hooks/log.h"
+#include "preload/config.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
 
@@ -134,7 +136,7 @@ ssize_t sw_plain_splice(int fd, off64_t *offset, int out, off64_t *out_offset, s
 
 static struct sw_outgoing outgoing(const struct iovec *iov, size_t count, int flags, bool plain)
 {
-	return (struct sw_outgoing){iov, count, flags, plain};
+	return (struct sw_outgoing){.iov = iov, .count = count, .flags = flags, .plain = plain};
 }
 
 /* Bytes beside the stream are no part of the conversation. */
@@ -146,12 +148,24 @@ static void sent_some(struct sw_guest *g, int fd, const struct sw_outgoing *out,
 		sw_flow_bytes(g, fd, SW_OUT, out->iov, out->count, sent);
 }
 
+/* What was sent on a descriptor that leads to a stream of log. */
+static void sent_log(struct sw_guest *g, uint32_t entry, const struct sw_outgoing *out,
+		     ssize_t sent)
+{
+	if (sent > 0 && sw_log_addressed(entry, out->name, out->name_len))
+		sw_log_wrote(g, entry, out->iov, out->count, sent);
+}
+
 /* Injects, or makes the program's own call `real` and reports it. */
 #define SEND(g, fd, out, real)                                                                     \
 	({                                                                                         \
+		uint32_t log_ = sw_log_entry(fd);                                                  \
 		ssize_t sent_;                                                                     \
                                                                                                    \
-		if (!sw_inject_send((g), (fd), (out), &sent_)) {                                   \
+		if (log_) {                                                                        \
+			sent_ = (real);                                                            \
+			sent_log((g), log_, (out), sent_);                                         \
+		} else if (!sw_inject_send((g), (fd), (out), &sent_)) {                            \
 			sent_ = (real);                                                            \
 			sent_some((g), (fd), (out), sent_);                                        \
 		}                                                                                  \
@@ -172,6 +186,9 @@ ssize_t sw_hook_sendto(struct sw_guest *g, int fd, const void *buf, size_t len, 
 	struct iovec iov = {(void *)(uintptr_t)buf, len};
 	struct sw_outgoing out = outgoing(&iov, 1, flags, addr == NULL);
 
+	out.name = addr;
+	out.name_len = addr_len;
+
 	return SEND(g, fd, &out, sw_call(g, sendto, fd, buf, len, flags, addr, addr_len));
 }
 
@@ -179,7 +196,15 @@ ssize_t sw_hook_write(struct sw_guest *g, int fd, const void *buf, size_t len)
 {
 	struct iovec iov = {(void *)(uintptr_t)buf, len};
 	struct sw_outgoing out = outgoing(&iov, 1, 0, true);
+	uint32_t log;
+	ssize_t sent;
 
+	/* Only a write of one buffer: any other call may not do what this one does. */
+	if (SW_UNLIKELY(sw_config.log_inject) && (log = sw_log_entry(fd)) &&
+	    sw_log_inject(g, log, fd, &iov, &sent)) {
+		sent_log(g, log, &out, sent);
+		return sent;
+	}
 	return SEND(g, fd, &out, sw_call(g, write, fd, buf, len));
 }
 
@@ -192,28 +217,48 @@ ssize_t sw_hook_writev(struct sw_guest *g, int fd, const struct iovec *iov, int 
 
 static struct sw_outgoing outgoing_msg(const struct msghdr *msg, int flags)
 {
+	struct sw_outgoing out;
+
 	if ((uintptr_t)msg < SW_PAGE) /* the kernel will say EFAULT */
 		return outgoing(NULL, 0, flags, false);
-	return outgoing(msg->msg_iov, msg->msg_iovlen, flags,
-			msg->msg_name == NULL && msg->msg_controllen == 0);
+	out = outgoing(msg->msg_iov, msg->msg_iovlen, flags,
+		       msg->msg_name == NULL && msg->msg_controllen == 0);
+	out.name = msg->msg_name;
+	out.name_len = msg->msg_namelen;
+	return out;
 }
 
 ssize_t sw_hook_sendmsg(struct sw_guest *g, int fd, const struct msghdr *msg, int flags)
 {
-	struct sw_outgoing out = outgoing_msg(msg, flags);
+	uint32_t log = sw_log_entry(fd);
+	struct sw_outgoing out;
+	ssize_t sent;
 
-	return SEND(g, fd, &out, sw_call(g, sendmsg, fd, msg, flags));
+	if (!log) {
+		out = outgoing_msg(msg, flags);
+		return SEND(g, fd, &out, sw_call(g, sendmsg, fd, msg, flags));
+	}
+	sent = sw_call(g, sendmsg, fd, msg, flags);
+	if (sent > 0) { /* so the kernel could read it */
+		out = outgoing_msg(msg, flags);
+		sent_log(g, log, &out, sent);
+	}
+	return sent;
 }
 
 /* Several messages on one stream: one call, no injection into it. */
 int sw_hook_sendmmsg(struct sw_guest *g, int fd, struct mmsghdr *vec, unsigned count, int flags)
 {
+	uint32_t log = sw_log_entry(fd);
 	int sent = sw_call(g, sendmmsg, fd, vec, count, flags);
 
 	for (int i = 0; i < sent; i++) {
 		struct sw_outgoing out = outgoing_msg(&vec[i].msg_hdr, flags);
 
-		sent_some(g, fd, &out, vec[i].msg_len);
+		if (log)
+			sent_log(g, log, &out, vec[i].msg_len);
+		else
+			sent_some(g, fd, &out, vec[i].msg_len);
 	}
 	return sent;
 }

@@ -77,3 +77,11 @@ void sw_leaving_exit(void);
 void sw_leaving_bare(void);
 void sw_leaving_now(void);
 void sw_leaving_exec(void);
+
+/* The printf family with its arguments as a list; flag < 0: without the fortify check. */
+int sw_stdio_vfprintf(FILE *file, int flag, const char *format, va_list list);
+int sw_stdio_vdprintf(int fd, int flag, const char *format, va_list list);
+void sw_stdio_vsyslog(int priority, int flag, const char *format, va_list list);
+
+/* A descriptor was opened by name. */
+int sw_opened(int fd, const char *path, int flags);

@@ -8,16 +8,21 @@
 
 #include <netdb.h>
 #include <poll.h>
+#include <printf.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/epoll.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
 #include <time.h>
+
+#undef fwrite_unlocked /* a macro of libc's headers */
 
 struct sw_real {
 #define SW_HOOK_FD(family, type, name, params, args, doc) type(*name) params;

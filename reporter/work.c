@@ -9,6 +9,7 @@
 #include "preload/sys.h"
 #include "reporter/blocked.h"
 #include "reporter/endpoints.h"
+#include "reporter/logs/logs.h"
 #include "reporter/meters.h"
 
 /* ---- records to messages ---- */
@@ -63,6 +64,13 @@ static void take_record(void *arg, const struct sw_record *record)
 		sw_assembler_take(a->assembler, (const struct sw_record_span *)record, a->now_ns);
 	else if (record->kind == SW_RECORD_BLOCKED)
 		sw_blocked_take(a, (const struct sw_record_blocked *)record);
+	else if (record->kind == SW_RECORD_LOG && a->logs)
+		sw_logs_take(a->logs, (const struct sw_record_log *)record, a->now_ns);
+}
+
+static void take_log(void *arg, const struct sw_log *log)
+{
+	sw_reporter_log(arg, log);
 }
 
 bool sw_reporter_make(struct sw_agent *a)
@@ -71,6 +79,8 @@ bool sw_reporter_make(struct sw_agent *a)
 		a->assembler = sw_assembler_new(take_segment, a);
 	if (!a->encoder)
 		a->encoder = sw_encoder_new();
+	if (!a->logs && sw_config.log_active && sw_reporter_takes(SW_BATCH_LOG))
+		a->logs = sw_logs_new(take_log, a); /* without it there are no logs, that is all */
 	return a->assembler && a->encoder;
 }
 
@@ -154,7 +164,7 @@ static bool filling(const struct sw_agent *a)
 		if (a->queue.filling[kind])
 			return true;
 	}
-	return sw_assembler_waiting(a->assembler);
+	return sw_assembler_waiting(a->assembler) || (a->logs && sw_logs_waiting(a->logs));
 }
 
 void sw_reporter_turn(struct sw_agent *a, bool all)
@@ -169,6 +179,8 @@ void sw_reporter_turn(struct sw_agent *a, bool all)
 	if (all)
 		sw_blocked_finish(a);
 	sw_assembler_expire(a->assembler, a->now_ns, all);
+	if (a->logs)
+		sw_logs_turn(a->logs, a->now_ns, all);
 	close_due(a, all);
 	a->ticking = !all && (!quiet(a) || filling(a));
 	sw_reporter_offer(a);
@@ -187,5 +199,5 @@ bool sw_reporter_holding(const struct sw_agent *a)
 		if (sw_kinds[kind].counted && kind != SW_BATCH_METER && a->queue.messages[kind])
 			return true;
 	}
-	return sw_assembler_waiting(a->assembler);
+	return sw_assembler_waiting(a->assembler) || (a->logs && sw_logs_waiting(a->logs));
 }

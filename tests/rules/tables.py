@@ -50,6 +50,7 @@ UNTESTED = {
     "preload/agent.c": "load, fork and exit exist only in a loaded library: tests/preloaded",
     "preload/exports.c": "symbols exist only in a loaded library: tests/preloaded, exports.py",
     "preload/exports_manual.c": "symbols exist only in a loaded library: tests/preloaded",
+    "preload/exports_variadic.c": "symbols exist only in a loaded library: tests/preloaded",
     "preload/real.c": "what it finds depends on being preloaded: tests/preloaded",
     "preload/tags.c": "the storage of one table, nothing to run",
 }
