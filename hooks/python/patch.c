@@ -7,6 +7,7 @@
  * arguments are pointers and sizes in the first five registers (SysV x86-64 and AAPCS64), so one
  * shape of function stands for all of them.
  */
+#include "hooks/log.h"
 #include "hooks/python/internal.h"
 #include "preload/counters.h"
 #include "preload/sys.h"
@@ -114,6 +115,20 @@ static const sw_object *first_argument(int flags, void *b, void *c, void *d)
 #define AROUND_WRITE(id)                                                                           \
 	sw_python_uv_writes(a);                                                                    \
 	return patch[id].original(a, b, c, d, e)
+
+/* Programs whose lines say their level, and those that have none, pay the load. */
+#define AROUND_RECORD(id, text)                                                                    \
+	bool told = SW_UNLIKELY(atomic_load_explicit(&sw_process_levels_asked,                     \
+						     memory_order_relaxed)) &&                     \
+		    sw_python_record_begin(text);                                                  \
+	void *result = patch[id].original(a, b, c, d, e);                                          \
+                                                                                                   \
+	if (told)                                                                                  \
+		sw_log_told_end();                                                                 \
+	return result
+
+#define AROUND_TEXT(id) AROUND_RECORD(id, first_argument(patch[id].flags, b, c, d))
+#define AROUND_FLUSH(id) AROUND_RECORD(id, NULL)
 
 #define SW_PATCH(id, module, holder, name, what, doc)                                              \
 	static void *around_##id(void *a, void *b, void *c, void *d, void *e)                      \
