@@ -13,6 +13,7 @@
 #include "hooks/carry.h"
 #include "hooks/ended.h"
 #include "hooks/filter.h"
+#include "hooks/profile.h"
 #include "hooks/span.h"
 #include "preload/arena.h"
 #include "preload/carrier.h"
@@ -315,7 +316,6 @@ sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin)
 	struct span *span;
 	sw_ref ref;
 
-	(void)g;
 	span = begin_span(begin, SW_SPAN_ENTRY, 0, &ref);
 	if (!span)
 		return 0;
@@ -331,6 +331,9 @@ sw_ref sw_trace_entry(struct sw_guest *g, const struct sw_begin *begin)
 	if (span->carrier_len)
 		atomic_store_explicit(&carrier_hashes[(uint32_t)ref - 1],
 				      hash(begin->request->carrier), memory_order_relaxed);
+	if (SW_UNLIKELY(atomic_load(&sw_profile_current)) && !span->suppressed)
+		sw_profile_entry(g, ref, span->record.segment, begin->start_ns,
+				 begin->request->operation);
 	let_go(span, ref);
 	return ref;
 }

@@ -54,6 +54,12 @@ enum sw_loop_choice {
 	SW_LOOP_IO_URING,
 };
 
+enum sw_profile_signal {
+	SW_PROFILE_SIGNAL_TIMER,
+	SW_PROFILE_SIGNAL_DIRECT,
+	SW_PROFILE_SIGNAL_OFF,
+};
+
 /* Types of a row. text is NUL terminated, never NULL. */
 #define SW_KEY_FIELD_flag(field) bool field;
 #define SW_KEY_FIELD_number(field) uint64_t field;
