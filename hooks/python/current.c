@@ -226,6 +226,7 @@ static void write_here(struct sw_whom whom)
 	if (!sw_python_set(whom) || !whom.entry)
 		return;
 	reading = sw_python_context();
+	sw_python_greenlet_serves(whom.entry);
 	if (!entered)
 		sw_blocked_interleaves(&sw_guest_self);
 }

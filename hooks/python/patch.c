@@ -389,6 +389,8 @@ static sw_object *around_greenlet_new(void *type, sw_object *arguments, sw_objec
 	sw_object *greenlet = greenlet_new(type, arguments, keywords);
 	struct sw_whom whom;
 
+	if (greenlet)
+		sw_python_greenlet_made(greenlet);
 	if (greenlet && !is_worker(type)) {
 		whom = sw_context_whom(&sw_guest_self);
 		if (whom.entry)
@@ -410,6 +412,9 @@ static void patch_greenlet(sw_object *module)
 		*slot = (void *)around_greenlet_new;
 		spread(type, SW_PYTHON_TP_NEW, (void *)greenlet_new, *slot, SUBCLASSES_DEPTH);
 		sw_py.Py_DecRef(contexts);
+		sw_python_greenlet_type(type);
+	} else if (type) {
+		sw_py.Py_DecRef(type);
 	}
 }
 
@@ -522,5 +527,6 @@ void sw_python_patch(void)
 	sw_py.PyErr_Fetch(&type, &value, &traceback);
 	modules_seen = sw_py.PyDict_Size(modules);
 	patch_modules(modules);
+	sw_python_find_tasks(modules);
 	sw_py.PyErr_Restore(type, value, traceback);
 }

@@ -45,6 +45,7 @@ SOUND = {
     "hooks/parsers.def": 'SW_PARSER(foo, "Foo.")\n',
     "hooks/python/api.def": "SW_PY(int, Py_Foo, (void))\n",
     "hooks/python/collector.def": "SW_PY(int, Py_Foo, (void))\n",
+    "hooks/python/awaits.def": "SW_AWAITS(7, 72)\n",
     "hooks/python/frames.def": "SW_FRAMES(6, 8)\n",
     "hooks/python/frames_api.def": "SW_PY(char, PyFoo_Type, [])\n",
     "hooks/python/patches.def": 'SW_PATCH(foo, "_foo", "Foo", "foo", BIND, "A foo.")\n',

@@ -20,6 +20,7 @@ TABLES = (
     "hooks/hooks.def",
     "hooks/parsers.def",
     "hooks/python/api.def",
+    "hooks/python/awaits.def",
     "hooks/python/collector.def",
     "hooks/python/frames.def",
     "hooks/python/frames_api.def",
@@ -36,7 +37,7 @@ TABLES = (
 )
 
 # Rows that are no line of a manual of their own.
-WITHOUT_SENTENCE = {"SW_ALIAS", "SW_PY", "SW_FRAMES"}
+WITHOUT_SENTENCE = {"SW_ALIAS", "SW_PY", "SW_FRAMES", "SW_AWAITS"}
 
 # What identifies a row: its column, by macro; the first one where nothing is said.
 KEY_COLUMN = {"SW_KEY": 2, "SW_HOOK": 2, "SW_HOOK_FD": 2, "SW_HOOK_PLAIN": 2, "SW_HOOK_MANUAL": 2, "SW_HOOK_FOREIGN": 2,
