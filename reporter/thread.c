@@ -20,6 +20,7 @@
 #include "preload/module.h"
 #include "preload/ours.h"
 #include "preload/process.h"
+#include "preload/profile.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
 #include "reporter/plugin.h"
@@ -420,7 +421,7 @@ long sw_thread_tasks(void)
 long sw_thread_ours(void)
 {
 	const struct sw_transport *transport = sw_agent.transport;
-	long count = 1;
+	long count = 1 + (long)atomic_load(&sw_profile_threads);
 
 	if (transport && transport->threads)
 		count += transport->threads();

@@ -11,6 +11,7 @@
 #include "reporter/endpoints.h"
 #include "reporter/logs/logs.h"
 #include "reporter/meters.h"
+#include "reporter/profiles.h"
 
 /* ---- records to messages ---- */
 
@@ -173,6 +174,7 @@ void sw_reporter_turn(struct sw_agent *a, bool all)
 	a->along = a->now_ns >= SW_MIN(a->heartbeat_ns, a->meters_ns);
 	sw_management_tick(a);
 	sw_meters_tick(a);
+	sw_profiles_tick(a);
 	if (sw_ring_drain(take_record, a))
 		a->record_ns = a->now_ns;
 	sw_ring_sweep();
