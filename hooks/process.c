@@ -45,7 +45,11 @@ static pid_t forked(pid_t (*real)(void), enum sw_forking how)
 
 pid_t sw_plain_fork(void)
 {
-	return forked(sw_real.fork, SW_FORKING_COPY);
+	pid_t pid = forked(sw_real.fork, SW_FORKING_COPY);
+
+	if (pid == 0)
+		sw_modules_wanted();
+	return pid;
 }
 
 pid_t sw_plain__Fork(void)

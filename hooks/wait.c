@@ -209,9 +209,23 @@ static inline void tells(void)
 		sw_context_tells(&sw_guest_self);
 }
 
+/*
+ * Also a moment for our thread to come back after a fork, where it was asked for from the start on:
+ * a program that only computes waits for nothing. CPython from 3.12 on counts its threads as soon
+ * as it has forked; when it gives up its GIL next it has done so.
+ */
+static inline void gives_up_gil(const pthread_cond_t *cond)
+{
+	if (SW_UNLIKELY(atomic_load_explicit(&sw_ring_reader, memory_order_relaxed) ==
+			SW_READER_LEFT) &&
+	    !sw_guest_hidden() && sw_python_is_gil(cond))
+		sw_modules_wanted();
+}
+
 int sw_plain_pthread_cond_signal(pthread_cond_t *cond)
 {
 	tells();
+	gives_up_gil(cond);
 	return sw_real.pthread_cond_signal(cond);
 }
 

@@ -251,6 +251,18 @@ void sw_leaving_exec(void)
 	sw_modules_flush(SW_LEAVING_EXEC);
 }
 
+bool sw_modules_are_wanted(void)
+{
+	return sw_config.control == SW_CONTROL_START || sw_config.profile_output[0];
+}
+
+void sw_modules_wanted(void)
+{
+	if (sw_modules_are_wanted() && atomic_load(&sw_armed) && !sw_guest_hidden() &&
+	    sw_modules_start())
+		sw_modules_kick();
+}
+
 /* Takes our entry out of LD_PRELOAD, in place, for SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE. */
 static void leave_preload(void)
 {
@@ -290,4 +302,5 @@ __attribute__((constructor)) static void load(void)
 	if (strcmp(sw_config.propagate, "False") == 0)
 		leave_preload();
 	atomic_store(&sw_armed, sw_config.enable);
+	sw_modules_wanted();
 }

@@ -59,6 +59,11 @@ struct sw_module {
 /* Maps everything once; true when the guest may work. Cheap when done. */
 bool sw_modules_start(void);
 void sw_modules_kick(void);
+/* At load, and in the child of a fork(3): begins at once where somebody has asked for it by a key
+ * (SW_AGENT_CONTROL=start, SW_AGENT_PROFILE_OUTPUT), else nothing. */
+void sw_modules_wanted(void);
+/* Has somebody? */
+bool sw_modules_are_wanted(void);
 void sw_modules_left(struct sw_guest *g);
 void sw_modules_main_left(void);
 /* Our thread: the earliest moment that a module wants to look again, or 0. */

@@ -3,7 +3,10 @@
 
 #include "preload/config.h"
 #include "preload/sys.h"
+#include "reporter/bell.h"
 #include "reporter/say.h"
+
+#define LONG_NS 200000000 /* whoever rings can wait for a shorter sleep */
 
 #define SW_LOOP(name, doc) extern const struct sw_loop_backend sw_loop_##name;
 #include "reporter/loops.def"
@@ -60,9 +63,13 @@ void sw_loop_close(struct sw_loop *loop)
 
 void sw_loop_sleep(struct sw_loop *loop, int64_t timeout_ns)
 {
-	if (!atomic_load(&loop->woken) && timeout_ns > 0)
+	bool rung = false;
+
+	if (!atomic_load(&loop->woken) && timeout_ns > LONG_NS)
+		rung = sw_bell_sleep(&loop->woken, (uint64_t)timeout_ns);
+	else if (!atomic_load(&loop->woken) && timeout_ns > 0)
 		sw_sys_futex_wait(&loop->woken, 0, (uint64_t)timeout_ns);
-	atomic_store(&loop->woken, 0);
+	atomic_store(&loop->woken, rung);
 }
 
 /* Pairs with sw_loop_sleep: either it sees the word, or it sleeps on it and is woken. */

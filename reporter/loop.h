@@ -60,7 +60,8 @@ struct sw_loop {
 /* Opens the backend that SW_AGENT_LOOP names, or else the first of loops.def. 0 or -errno. */
 int sw_loop_open(struct sw_loop *loop);
 void sw_loop_close(struct sw_loop *loop);
-/* Sleeps until woken or timeout_ns has passed. One that was woken since the last sleep returns. */
+/* Sleeps until woken, timeout_ns has passed or somebody has rung (bell.h), which counts as being
+ * woken again. One that was woken since the last sleep returns. */
 void sw_loop_sleep(struct sw_loop *loop, int64_t timeout_ns);
 /* Any thread, at any moment: the memory of `loop` outlives our thread. */
 void sw_loop_wake(struct sw_loop *loop);

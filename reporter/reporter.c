@@ -19,6 +19,7 @@
 #include "preload/ring.h"
 #include "preload/sys.h"
 #include "reporter/blocked.h"
+#include "reporter/control.h"
 #include "reporter/thread.h"
 
 #define DOUBTS_MAX 16
@@ -333,7 +334,8 @@ static void reporter_fork_prepare(enum sw_forking how)
 
 /*
  * One that did not leave in time goes on. One that left comes back with the next record, or when
- * the program waits for something: not now, for CPython counts after the fork.
+ * the program waits for something: not now, for CPython counts after the fork. But where nobody
+ * counts, and it is wanted without a record, there may never be one.
  */
 static void reporter_fork_parent(void)
 {
@@ -348,6 +350,8 @@ static void reporter_fork_parent(void)
 	else
 		atomic_store(&sw_ring_reader,
 			     atomic_load(&sw_shared.failed) ? SW_READER_AWAKE : SW_READER_LEFT);
+	if (sw_modules_are_wanted() && atomic_load(&sw_shared.counts) == COUNTING_NOT)
+		reporter_kick();
 }
 
 /* The thread is not here. What it had belongs to the parent; its memory may be in mid-change. */
@@ -360,6 +364,7 @@ static void reporter_fork_child(void)
 		sw_agent.transport->forked();
 		sw_fd_close_ours(sw_agent.loop.fd);
 	}
+	sw_control_forked();
 	sw_fd_forget_private();
 	sw_blocked_forked();
 	memset(&sw_agent, 0, sizeof(sw_agent));

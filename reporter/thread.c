@@ -23,6 +23,7 @@
 #include "preload/profile.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
+#include "reporter/control.h"
 #include "reporter/plugin.h"
 #include "reporter/say.h"
 #include "reporter/unknown.h"
@@ -132,6 +133,9 @@ static uint64_t next_moment(const struct sw_agent *a, uint64_t tick_ns)
 {
 	uint64_t moment = SW_MIN(a->heartbeat_ns, a->meters_ns);
 
+	not_after(&moment, a->profiles_ns);
+	not_after(&moment, a->control_ns);
+	not_after(&moment, a->whole_ns);
 	if (a->ticking || a->queue.underway) /* answers are taken with the tick */
 		not_after(&moment, tick_ns);
 	if (a->queue.first && a->retry_ns > a->now_ns)
@@ -300,6 +304,7 @@ static void fds_moved(int from, int to)
 {
 	if (sw_agent.loop.fd == from)
 		sw_agent.loop.fd = to;
+	sw_control_moved(from, to);
 	if (sw_agent.transport && sw_agent.transport->moved)
 		sw_agent.transport->moved(from, to);
 }
@@ -381,6 +386,7 @@ static void drop_descriptors(struct sw_agent *a)
 	if (!sw_fd_private() || !atomic_load(&a->alive))
 		return;
 	atomic_store(&a->alive, false);
+	sw_control_pause();
 	a->transport->pause(a);
 	sw_loop_close(&a->loop);
 }

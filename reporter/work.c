@@ -8,10 +8,12 @@
 #include "preload/ring.h"
 #include "preload/sys.h"
 #include "reporter/blocked.h"
+#include "reporter/control.h"
 #include "reporter/endpoints.h"
 #include "reporter/logs/logs.h"
 #include "reporter/meters.h"
 #include "reporter/profiles.h"
+#include "reporter/whole.h"
 
 /* ---- records to messages ---- */
 
@@ -175,6 +177,8 @@ void sw_reporter_turn(struct sw_agent *a, bool all)
 	sw_management_tick(a);
 	sw_meters_tick(a);
 	sw_profiles_tick(a);
+	sw_control_tick(a);
+	sw_whole_file_tick(a);
 	if (sw_ring_drain(take_record, a))
 		a->record_ns = a->now_ns;
 	sw_ring_sweep();
@@ -190,7 +194,8 @@ void sw_reporter_turn(struct sw_agent *a, bool all)
 
 bool sw_reporter_settled(const struct sw_agent *a)
 {
-	return !filling(a) && !a->queue.underway && (!a->queue.first || held_back(a));
+	return !filling(a) && !a->queue.underway && (!a->queue.first || held_back(a)) &&
+	       !sw_control_busy() && !sw_whole_file_busy();
 }
 
 /* What an end is worth waiting for. Readings of meters are not: an idle program whose collector is
@@ -201,5 +206,6 @@ bool sw_reporter_holding(const struct sw_agent *a)
 		if (sw_kinds[kind].counted && kind != SW_BATCH_METER && a->queue.messages[kind])
 			return true;
 	}
-	return sw_assembler_waiting(a->assembler) || (a->logs && sw_logs_waiting(a->logs));
+	return sw_assembler_waiting(a->assembler) || (a->logs && sw_logs_waiting(a->logs)) ||
+	       sw_control_busy() || sw_whole_file_busy();
 }

@@ -393,8 +393,17 @@ static void python_forked(void)
 	atomic_store(&pending.queued, false);
 }
 
+/* Who wants our thread from the start on wants it back after a fork, too (hooks/wait.c). */
+static bool python_start(void)
+{
+	if (sw_modules_are_wanted() && sw_frames_api_found())
+		sw_python_find_gil();
+	return true;
+}
+
 const struct sw_module sw_module_python = {
 	.name = "python",
+	.start = python_start,
 	.left = python_left,
 	.fork_child = python_forked,
 };

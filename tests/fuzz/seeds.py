@@ -12,6 +12,7 @@ longer runs have found, tests/fuzz/corpus/NAME.txt, one in base64 a line, comes 
 import base64
 import pathlib
 import re
+import struct
 import sys
 import zlib
 
@@ -151,6 +152,11 @@ def codec_seeds():
         text = bytes(i * i % 251 for i in range(400)) + b"lines " * 100
         yield "lines", f"packed{level}", b"\1" + len(text).to_bytes(2, "little") + zlib.compress(text, level)
     yield "commands", "two", bytes.fromhex("0a190a0450726f6612060a016b12013512090a016b12042d3132330a030a0158")
+    frame = struct.pack("<IIIIIHHQ", 40, 1, 1, 0, 3, 4, 3, 0) + b"mainapy\0"
+    thread = struct.pack("<IIiI", 24, 2, 5, 6) + b"worker\0\0"
+    sample = struct.pack("<IIiiQQQQII", 64, 3, 5, 0, 1, 2, 9, 5, 1, 2) + struct.pack("<II", 1, 1)
+    yield "gather", "profile", frame + thread + sample
+    yield "gather", "again", frame + sample + struct.pack("<II", 8, 99) + sample + frame + thread + sample
     yield "carrier", "good", CARRIER
     yield "carrier", "short", b"1-YQ-YQ==-0-YQ=-YWI-YWI=-YQ=="
     yield "config", "raw", b"\0".join(ENTRIES)
