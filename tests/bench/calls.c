@@ -11,12 +11,16 @@
  * calls (raw.h), so each round runs without a switch and is repeatable to the instruction. Cases
  * that make records pause between chunks, as no program serves 200,000 requests in a second.
  */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
 #include <arpa/inet.h>
 #include <fcntl.h>
 #include <netinet/tcp.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
@@ -45,6 +49,11 @@ static const char ANSWER[] =
 	"content-length: 17\r\ncontent-type: application/json\r\n\r\n{\"message\":\"hi\"}\n";
 static const char OPAQUE[] =
 	"\001\002\003 no protocol that anybody knows, in sixty-four bytes.....";
+
+/* 120 bytes, as a service logs them. */
+static const char LINE[] =
+	"2026-11-21 20:55:01,123 - shop.orders - WARNING - order 12345678 of customer 4711 has "
+	"waited for 250 milliseconds, twice\n";
 
 static int near;  /* the end that is measured */
 static int far;	  /* a second descriptor of the case */
@@ -211,6 +220,63 @@ static void body_setup(void)
 	work(recv(near, buf, sizeof(buf), 0), "recv");
 }
 
+/* stderr leads to a file, and this thread works for a request. */
+static void line_setup(void)
+{
+	serve();
+	raw_send(peer, WRK_REQUEST, sizeof(WRK_REQUEST) - 1);
+	work(recv(near, buf, sizeof(buf), 0), "recv");
+	must(dup2((int)must(open("/dev/shm", O_TMPFILE | O_WRONLY, 0600), "/dev/shm"), 2), "dup2");
+}
+
+static void line_step(void)
+{
+	work(write(2, LINE, sizeof(LINE) - 1), "write");
+}
+
+static FILE *lines;
+
+static void stdio_setup(void)
+{
+	line_setup();
+	lines = fdopen(2, "a");
+}
+
+static void fputs_step(void)
+{
+	work(fputs(LINE, lines), "fputs");
+}
+
+static void printf_step(void)
+{
+	work(fprintf(lines, "%.*s - shop.orders - WARNING - order %d of customer %d %s\n", 23, LINE,
+		     12345678, 4711, "has waited for 250 milliseconds, twice: "),
+	     "fprintf");
+}
+
+static void putc_step(void)
+{
+	for (size_t i = 0; i < sizeof(LINE) - 1; i++)
+		putc(LINE[i], lines);
+}
+
+/* An event loop with one descriptor that is always ready: nothing but its turns. */
+static void turn_step(void)
+{
+	struct epoll_event ready;
+
+	must(epoll_wait(far, &ready, 1, 0), "epoll_wait");
+}
+
+static void turn_setup(void)
+{
+	struct epoll_event event = {.events = EPOLLOUT};
+
+	serve();
+	far = (int)must(epoll_create1(0), "epoll_create1");
+	must(epoll_ctl(far, EPOLL_CTL_ADD, near, &event), "epoll_ctl");
+}
+
 static const struct bench_case {
 	const char *name;
 	void (*setup)(void);
@@ -229,11 +295,17 @@ static const struct bench_case {
 	{"socketpair-threads", pair_setup, pair_step, true, true, false},
 	{"read-beside", zero_setup, read_step, false, true, false},
 	{"write-beside", zero_setup, write_step, false, true, false},
+	{"turn", turn_setup, turn_step, true, false, false},
 	{"opaque", opaque_setup, opaque_step, true, false, false},
 	{"http-body", body_setup, body_step, true, false, false},
 	{"http-serve", serve, serve_step, true, false, true},
 	{"http-serve-sw8", serve, serve_traced_step, true, false, true},
 	{"http-call", call, call_step, true, false, true},
+	{"line-write", line_setup, line_step, true, false, true},
+	{"line-fputs", stdio_setup, fputs_step, true, false, true},
+	{"line-fprintf", stdio_setup, printf_step, true, false, true},
+	{"line-fprintf-alone", stdio_setup, printf_step, false, false, true},
+	{"line-putc", stdio_setup, putc_step, true, false, true},
 };
 
 /* ---- measuring ---- */

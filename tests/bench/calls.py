@@ -6,7 +6,10 @@ from callgrind import instructions
 from common import (Failed, agent_env, compared, compiled, count_segments, output_of, plain_env,
                     scratch, table)
 
-# Name in calls.c, hooked calls per round, segments per round, what it is.
+# Records of lines are made, and no segments.
+LINES = 2
+
+# Name in calls.c, hooked calls per round, segments per round or LINES, what it is.
 CASES = (
     ("read", 1, 0, "read of 1 byte of /dev/zero"),
     ("write", 1, 0, "write of 1 byte to /dev/null"),
@@ -18,18 +21,24 @@ CASES = (
     ("socketpair-threads", 2, 0, "socketpair in a threaded HTTP server"),
     ("read-beside", 1, 0, "read in an HTTP server of one thread"),
     ("write-beside", 1, 0, "write in an HTTP server of one thread"),
+    ("turn", 1, 0, "turn of an event loop (epoll_wait that brings one event)"),
     ("opaque", 2, 0, "recv and send, accepted TCP, unknown protocol"),
     ("http-body", 1, 0, "recv of 64 bytes of a request body"),
     ("http-serve", 2, 1, "HTTP/1.1 request served (recv, send)"),
     ("http-serve-sw8", 2, 1, "the same, request with sw8"),
     ("http-call", 2, 1, "HTTP/1.1 call made (send with sw8, recv)"),
+    ("line-write", 1, LINES, "write of a line of 120 bytes, captured for a request"),
+    ("line-fputs", 1, LINES, "the same by fputs"),
+    ("line-fprintf", 1, LINES, "the same by fprintf with five arguments"),
+    ("line-fprintf-alone", 1, LINES, "the same in a program of one thread"),
+    ("line-putc", 120, LINES, "the same byte by byte, by putc"),
 )
 # Files. In a server of one thread, our thread makes glibc's own calls longer: told apart.
 FILE_CASES = ("read", "write", "seek-read", "read-threads", "write-threads", "seek-read-threads")
 LONELY_CASES = ("read-beside", "write-beside")
 # Rounds: of a steady case the more, the less a page fault matters; records fit into the ring.
-COUNTED = {0: (1000, 3000), 1: (200, 600)}
-TIMED = {0: (20000, 15), 1: (100, 25)}
+COUNTED = {0: (1000, 3000), 1: (200, 600), LINES: (200, 600)}
+TIMED = {0: (20000, 15), 1: (100, 25), LINES: (400, 25)}
 
 
 def counted(program, case, envs, folder):
@@ -53,7 +62,7 @@ def timed_once(program, case, env, file, quick):
     lines = output_of([program, case[0], loops, chunks], env=env).split("\n")
     others = [float(line.split()[1]) for line in lines if line.startswith("others")]
     values = [float(line) for line in lines if line and not line.startswith("others")]
-    if case[2] and "LD_PRELOAD" in env:
+    if case[2] == 1 and "LD_PRELOAD" in env:
         written, errors = count_segments(file)
         if written != loops * chunks + 1 or errors:
             raise Failed(f"{case[0]}: {loops * chunks + 1} rounds, {written} segments, {errors} in error")
@@ -106,5 +115,7 @@ def bars(results):
     def worst(names):
         return max(results[name]["instructions"]["more_per_call"] for name in names)
 
-    return [("a read or write of a file, instructions more", worst(FILE_CASES), "<=", 25, None),
+    lines = results["line-write"]["cpu_ns"]
+    return [("a captured line of 120 bytes, ns more", lines["more"], "<=", 400, lines["more_95"]),
+            ("a read or write of a file, instructions more", worst(FILE_CASES), "<=", 25, None),
             ("the same in an HTTP server of one thread", worst(LONELY_CASES), "<=", 25, None)]

@@ -155,6 +155,11 @@ def grpc_env(lib, port):
     return collector_env(lib, port, "grpc")
 
 
+def core_env(lib, port):
+    """By gRPC C core."""
+    return grpc_env(lib, port) | {"SW_AGENT_GRPC_ENGINE": "core"}
+
+
 def http_env(lib, port):
     return collector_env(lib, port, "http")
 

@@ -1,11 +1,12 @@
-"""The application of SkyWalking's own benchmark: FastAPI, one endpoint, a millisecond of waiting; and
-one that asks a second service.
+"""The application of SkyWalking's own benchmark: FastAPI, one endpoint, a millisecond of waiting; one
+that also writes a line of log, and one that asks a second service.
 
 The one addition is a counter in a shared page, so that requests served are counted where they are
 served and not where they are asked for. It costs the same with and without the agent.
 """
 
 import asyncio
+import logging
 import mmap
 import os
 
@@ -18,7 +19,12 @@ STOCK = os.environ.get("BENCH_STOCK")  # URL of the second service, for /buy
 if STOCK:
     import aiohttp
 
+LINES = os.environ.get("BENCH_LINES")  # file of /logged's lines, for /logged
+if LINES:
+    logging.basicConfig(filename=LINES, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+
 app = FastAPI()
+log = logging.getLogger("shop")
 session = None
 
 
@@ -26,6 +32,14 @@ session = None
 async def hello():
     served[0] += 1
     await asyncio.sleep(0.001)
+    return {"message": "hello"}
+
+
+@app.get("/logged")
+async def logged():
+    served[0] += 1
+    await asyncio.sleep(0.001)
+    log.warning("item %d was sold to customer %s, who has paid for it already", served[0], "0815")
     return {"message": "hello"}
 
 

@@ -20,12 +20,13 @@ RATES = {"batches of 100": 1100, "full load": 10000}
 SECONDS = {"batches of 100": 8, "full load": 4}
 NAMES = {"SW_AGENT_NAME": "bench-reporter", "SW_AGENT_INSTANCE_NAME": "0123456789abcdef" * 2}
 IDLE_S = 60
-PLUGINS = {"http": "libswagent-http.so", "kafka": "libswagent-kafka.so", "grpc+tls": "libswagent-tls.so"}
+PLUGINS = {"http": "libswagent-http.so", "kafka": "libswagent-kafka.so", "grpc+tls": "libswagent-tls.so",
+           "core": "libswagent-grpc.so", "core+tls": "libswagent-grpc.so"}
 # CPU us a segment; threads and KB beside the program's.
 LIMITS = {"grpc": (1.5, 1, 4096), "grpc+tls": (2.5, 1, 4096), "http": (4, 1, 4096), "file": (1.5, 1, 4096),
-          "kafka": (5, 5, 8192)}
+          "kafka": (5, 5, 8192), "core": (8, 16, 20480), "core+tls": (9, 16, 24576)}
 COUNTED = (330, 3300)  # segments under callgrind
-WARM = {"grpc+tls": 110}  # segments before the count: the library is loaded, the handshake is made
+WARM = {"grpc+tls": 110, "core": 110, "core+tls": 110}  # segments before the count: the library is loaded, the handshake is made
 
 
 class Program:

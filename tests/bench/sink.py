@@ -7,8 +7,8 @@ import sys
 import time
 from pathlib import Path
 
-from common import (Failed, agent_env, compiled, count_segments, cpu_ns, ended, free_port, grpc_env, http_env,
-                    kafka_env, output_of, start, wait_for_port)
+from common import (Failed, agent_env, compiled, core_env, count_segments, cpu_ns, ended, free_port, grpc_env,
+                    http_env, kafka_env, output_of, start, wait_for_port)
 
 # As in counts.h.
 FIELDS = ("segments", "segment_bytes", "segment_calls", "others", "other_bytes", "other_calls",
@@ -98,7 +98,8 @@ class KafkaSink(Sink):
         return [sys.executable, self.program, self.port, self.file]
 
 
-SINKS = {"grpc": (Sink, grpc_env), "grpc+tls": (TlsSink, grpc_env), "http": (HttpSink, http_env),
+SINKS = {"grpc": (Sink, grpc_env), "grpc+tls": (TlsSink, grpc_env), "core": (Sink, core_env),
+         "core+tls": (TlsSink, core_env), "http": (HttpSink, http_env),
          "kafka": (KafkaSink, kafka_env)}
 
 
@@ -111,7 +112,7 @@ class Place:
         self.sink = sink(folder) if sink else None
         self.file = Path(folder) / "segments.jsonl"
         self.env = env(lib, self.sink.port) if sink else agent_env(lib, self.file)
-        if protocol == "grpc+tls":
+        if protocol.endswith("+tls"):
             self.env["SW_AGENT_SSL_TRUSTED_CA_PATH"] = str(self.sink.identity[0])
 
     def counts(self):
