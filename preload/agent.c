@@ -15,6 +15,7 @@
 
 #include "preload/check.h"
 #include "preload/config.h"
+#include "preload/counters.h"
 #include "preload/exports.h"
 #include "preload/fds.h"
 #include "preload/lineage.h"
@@ -33,10 +34,11 @@ static const struct sw_module *const modules[] = {
 };
 
 #define ROOM_LEAST (512ull << 20)
-#define START_YIELDS 1000
+/* What starting waits for is memory, and while a large process forks there is none. */
+#define START_WAIT_NS 200000000ull
 #define MODULES ((int)SW_COUNT_OF(modules))
 
-static _Atomic int started; /* 0 no, 1 one thread is at it, 2 yes */
+static _Atomic uint32_t started; /* 0 no, 1 one thread is at it, 2 yes, 3 it was refused */
 
 /* Public: which version is loaded. Also how a second copy of us finds that it is not the first. */
 SW_EXPORT const char *swagent_version(void);
@@ -83,10 +85,10 @@ static bool start_each(void)
 
 	for (int i = 0; ok && i < MODULES; i++)
 		ok = !modules[i]->start || modules[i]->start();
-	if (ok)
-		atomic_store(&started, 2);
-	else
+	if (!ok)
 		atomic_store(&sw_armed, false); /* memory refused: stand down */
+	atomic_store(&started, ok ? 2 : 3);
+	sw_sys_futex_wake(&started);
 	return ok;
 }
 
@@ -94,7 +96,7 @@ static bool start_each(void)
 static bool start_all(void)
 {
 	struct sw_shelter shelter;
-	int none = 0;
+	uint32_t none = 0;
 	bool all = false;
 
 	sw_shelter_enter(&shelter);
@@ -104,15 +106,30 @@ static bool start_all(void)
 	return all;
 }
 
+/*
+ * Another thread is mapping a few pools. Without it the connection that this one begins would never
+ * be followed, so it is waited for, asleep: the other one may want this processor. Not for ever: it
+ * may wait for a lock that this thread holds, the loader's.
+ */
+static void wait_started(void)
+{
+	uint64_t begin = sw_clock_ns(CLOCK_MONOTONIC), now = begin;
+
+	while (atomic_load(&started) == 1 && now - begin < START_WAIT_NS) {
+		sw_sys_futex_wait(&started, 1, begin + START_WAIT_NS - now);
+		now = sw_clock_ns(CLOCK_MONOTONIC);
+	}
+	if (atomic_load(&started) == 1)
+		sw_count(CONNECTION_EARLY);
+}
+
 bool sw_modules_start(void)
 {
 	if (SW_LIKELY(atomic_load_explicit(&started, memory_order_acquire) == 2))
 		return true;
 	if (atomic_load(&started) == 0 && start_all())
 		return true;
-	/* Another thread is mapping a few pools: some microseconds. Bounded all the same. */
-	for (int i = 0; i < START_YIELDS && atomic_load(&started) == 1; i++)
-		sw_sys(sched_yield);
+	wait_started();
 	return atomic_load(&started) == 2;
 }
 

@@ -106,6 +106,16 @@ def test_fork_storm_of_many(bench, answers, compiled):
     assert len({s.serviceInstance for s in segments}) == 1 + count // 10
 
 
+def test_first_connections(bench, origin, compiled):
+    """Two threads connect for the first time while the program forks, so that the one that starts us waits
+    for memory: both are followed."""
+    runs = 40
+    for _ in range(runs):
+        result = bench.run([compiled("early"), origin.port, 50])
+        assert (result.rc, result.out, result.err) == (0, b"", b""), result
+    assert operations(bench, 2 * runs) == ["/first"] * runs + ["/second"] * runs
+
+
 @pytest.mark.slow
 def test_threads_at_once(bench, answers, compiled):
     """2000 threads, each with a request on a connection of its own, all open at once."""
