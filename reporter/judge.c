@@ -47,12 +47,22 @@ static void turn_away(struct sw_judge *judge)
 	judge->leaving = judge->roster.count > 1;
 }
 
+/* Who wants a profile in a file, and has named no collector, does not miss the one that nobody has
+ * started. */
+static enum sw_level level_of_unreachable(void)
+{
+	bool wanted = !sw_config.profile_output[0] || sw_config_given(&sw_config.collector) ||
+		      sw_config_given(&sw_config.protocol);
+
+	return wanted ? SW_LEVEL_WARNING : SW_LEVEL_DEBUG;
+}
+
 void sw_judge_complain(const struct sw_judge *judge, enum sw_complaint complaint, const char *why)
 {
 	if (!sw_say_first(&said[complaint]))
 		return;
 	if (complaint == SW_COMPLAINT_UNREACHABLE)
-		sw_say(SW_LEVEL_WARNING,
+		sw_say(level_of_unreachable(),
 		       "no collector at %s: %s; what cannot wait is dropped "
 		       "(SW_AGENT_COLLECTOR_BACKEND_SERVICES)",
 		       judge->authority, why);

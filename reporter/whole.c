@@ -9,12 +9,15 @@
 #include "preload/profile.h"
 #include "preload/sys.h"
 #include "reporter/gather.h"
+#include "reporter/meters.h"
 #include "reporter/reporter.h"
 #include "reporter/say.h"
 
 #define OFTEN_NS 100000000ull
 #define SOON_NS 2000000ull
 #define PATH_BYTES 4096
+#define IMAGES_MAX 1000
+#define TICK_NS 10000000 /* of /proc; USER_HZ is 100 on all that we run on */
 #define WRITE_BYTES 65536
 
 static struct {
@@ -57,7 +60,17 @@ static size_t ending_at(struct sw_bytes path)
 	return at > slash + 1 ? at - 1 : path.len;
 }
 
-static bool make_path(void)
+/* What stands for %p. */
+static void write_process(struct sw_writer *w, unsigned image)
+{
+	sw_write_number(w, (uint64_t)sw_sys(getpid));
+	if (image > 1) {
+		sw_write(w, SW_BYTES("-"));
+		sw_write_number(w, image);
+	}
+}
+
+static bool write_path(unsigned image)
 {
 	struct sw_bytes path = sw_bytes_text(sw_config.profile_output);
 	struct sw_writer w = sw_writer(whole.path, sizeof(whole.path) - 1);
@@ -68,10 +81,10 @@ static bool make_path(void)
 	for (size_t i = 0; i <= path.len; i++) {
 		if (!numbered && i == cut) {
 			sw_write(&w, SW_BYTES("-"));
-			sw_write_number(&w, (uint64_t)sw_sys(getpid));
+			write_process(&w, image);
 		}
 		if (i + 1 < path.len && path.at[i] == '%' && path.at[i + 1] == 'p') {
-			sw_write_number(&w, (uint64_t)sw_sys(getpid));
+			write_process(&w, image);
 			i++;
 		} else if (i < path.len) {
 			sw_write(&w, sw_bytes(path.at + i, 1));
@@ -79,6 +92,43 @@ static bool make_path(void)
 	}
 	whole.path[w.len] = '\0';
 	return !w.cut;
+}
+
+/* When this process began, of which an exec makes no other; INT64_MAX: unknown. */
+static int64_t born_ns(void)
+{
+	int64_t since_boot_ns = (int64_t)sw_clock_ns(CLOCK_BOOTTIME);
+	char text[1024] = {0};
+	const char *at = sw_meters_read("/proc/self/stat", text, sizeof(text) - 1) > 0
+				 ? strrchr(text, ')')
+				 : NULL;
+
+	for (int field = 2; at && field < 22; field++)
+		at = strchr(at + 1, ' ');
+	if (!at)
+		return INT64_MAX;
+	return (int64_t)sw_clock_ns(CLOCK_REALTIME) - since_boot_ns +
+	       (int64_t)strtoull(at, NULL, 10) * TICK_NS;
+}
+
+/* Written since this process began, under its number: by the image that this one has replaced. */
+static bool is_taken(int64_t since_ns)
+{
+	struct stat there;
+
+	return sw_sys(newfstatat, AT_FDCWD, whole.path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       there.st_mtim.tv_sec * (int64_t)SW_SECOND_NS + there.st_mtim.tv_nsec >= since_ns;
+}
+
+static bool make_path(void)
+{
+	int64_t since_ns = born_ns();
+	unsigned image = 1;
+	bool ok;
+
+	while ((ok = write_path(image)) && image < IMAGES_MAX && is_taken(since_ns))
+		image++;
+	return ok;
 }
 
 /* ---- beginning ---- */
