@@ -58,7 +58,7 @@ static const struct key keys[] = {
 #undef SW_ALIAS
 };
 
-static const struct {
+static const struct alias {
 	const char *alias;
 	size_t alias_len;
 	const char *env;
@@ -252,11 +252,11 @@ static const struct key *find(struct sw_bytes name)
 	return NULL;
 }
 
-static const struct key *find_alias(struct sw_bytes name)
+static const struct alias *find_alias(struct sw_bytes name)
 {
 	for (size_t i = 0; i < SW_COUNT_OF(aliases); i++) {
 		if (is_name(name, aliases[i].alias, aliases[i].alias_len))
-			return find(sw_bytes_text(aliases[i].env));
+			return &aliases[i];
 	}
 	return NULL;
 }
@@ -285,39 +285,62 @@ static bool cut_entry(const char *entry, struct sw_bytes *ret_name, struct sw_by
 	return true;
 }
 
-/* Of several other names for one switch any may turn it on: the frameworks that they are named for
- * are one to us, and who wanted it for one of them shall have it. */
-static void switch_on(const struct key *key, struct sw_bytes value, struct sw_config *config)
-{
-	bool *field = (bool *)((char *)config + key->offset), before = *field;
-
-	set(key, value, config);
-	*field |= before;
-}
-
 /* The first of two entries counts, as with getenv, be it good or bad. */
-static void read_pass(char *const *environment, struct sw_config *config,
-		      const struct key *(*look)(struct sw_bytes name))
+static void read_names(char *const *environment, struct sw_config *config)
 {
 	for (; *environment; environment++) {
 		struct sw_bytes name, value;
 		const struct key *key;
 
-		if (!cut_entry(*environment, &name, &value))
+		if (!cut_entry(*environment, &name, &value) || !(key = find(name)))
 			continue;
-		key = look(name);
-		if (!key)
-			continue;
-		if (key->type == KEY_family)
+		if (key->type == KEY_family) {
 			add_to_family(
 				key, sw_bytes_from(sw_bytes_text(*environment), beginning(key).len),
 				(char *)config + key->offset);
-		if (key->type == KEY_flag && seen[key - keys] == BY_ALIAS)
-			switch_on(key, value, config);
-		if (key->type == KEY_family || seen[key - keys])
+		} else if (!seen[key - keys]) {
+			seen[key - keys] = BY_NAME;
+			set(key, value, config);
+		}
+	}
+}
+
+/* Of several other names for one switch any may turn it on: the frameworks that they are named for
+ * are one to us, and who wanted it for one of them shall have it. */
+static void set_switch(const struct key *key, struct sw_bytes value, struct sw_config *config)
+{
+	bool *field = (bool *)((char *)config + key->offset);
+	bool before = seen[key - keys] == BY_ALIAS && *field, on;
+
+	if (!parse_flag(value, &on)) {
+		set(key, value, config); /* complains */
+		return;
+	}
+	*field = on || before;
+	seen[key - keys] = BY_ALIAS;
+}
+
+/* Of keys that are not set themselves. Of two entries of one name the first counts here, too. */
+static void read_aliases(char *const *environment, struct sw_config *config)
+{
+	bool had[SW_COUNT_OF(aliases)] = {false};
+
+	for (; *environment; environment++) {
+		struct sw_bytes name, value;
+		const struct alias *alias;
+		const struct key *key;
+
+		if (!cut_entry(*environment, &name, &value) || !(alias = find_alias(name)) ||
+		    had[alias - aliases])
 			continue;
-		seen[key - keys] = look == find ? BY_NAME : BY_ALIAS;
-		set(key, value, config);
+		had[alias - aliases] = true;
+		key = find(sw_bytes_text(alias->env));
+		if (key->type == KEY_flag && seen[key - keys] != BY_NAME) {
+			set_switch(key, value, config);
+		} else if (!seen[key - keys]) {
+			seen[key - keys] = BY_ALIAS;
+			set(key, value, config);
+		}
 	}
 }
 
@@ -387,8 +410,8 @@ void sw_config_read(char *const *environment, struct sw_config *ret_config)
 	*ret_config = defaults;
 	if (!environment)
 		return;
-	read_pass(environment, ret_config, find);
-	read_pass(environment, ret_config, find_alias); /* of keys that are not set themselves */
+	read_names(environment, ret_config);
+	read_aliases(environment, ret_config);
 	note_all_unknown(environment);
 	if (strcmp(ret_config->cli_debug, "True") == 0)
 		ret_config->log_level = SW_LEVEL_DEBUG;

@@ -173,12 +173,19 @@ static bool value_of_alias(struct sw_bytes entry, const char *env, struct sw_byt
 	return false;
 }
 
-static bool value_of_key(const char *env, struct sw_bytes *ret_value)
+static bool value_of_name(const char *name, struct sw_bytes *ret_value)
 {
 	for (size_t i = 0; i < given.once_count; i++) {
-		if (value_of(given.once[i], env, ret_value))
+		if (value_of(given.once[i], name, ret_value))
 			return true;
 	}
+	return false;
+}
+
+static bool value_of_key(const char *env, struct sw_bytes *ret_value)
+{
+	if (value_of_name(env, ret_value))
+		return true;
 	for (size_t i = 0; i < given.once_count; i++) {
 		if (value_of_alias(given.once[i], env, ret_value))
 			return true;
@@ -209,16 +216,43 @@ static void complained(const char *env, struct sw_bytes shown)
 	refused++;
 }
 
+static bool is_flag(struct sw_bytes value)
+{
+	return is_name(value, "true", 4) || is_name(value, "false", 5);
+}
+
+/* Of a switch's other names any may turn it on; each that is no good has a complaint. */
+static bool flag_of_aliases(const char *env, bool otherwise)
+{
+	unsigned good = 0, on = 0, bad = 0, complaints = 0;
+	const struct sw_config_complaint *c;
+	struct sw_bytes value;
+
+	for (size_t i = 0; i < SW_COUNT_OF(aliases); i++) {
+		if (strcmp(aliases[i].env, env) != 0 || !value_of_name(aliases[i].alias, &value))
+			continue;
+		good += is_flag(value);
+		on += is_name(value, "true", 4);
+		bad += !is_flag(value);
+	}
+	for (unsigned i = 0; (c = sw_config_complaint(i)); i++)
+		complaints += strcmp(c->env, env) == 0;
+	must(complaints == bad || (complaints < bad && sw_config_complaint(COMPLAINTS - 1)),
+	     "a switch has a complaint for each bad one of its other names");
+	refused += bad;
+	return good ? on > 0 : otherwise;
+}
+
 static void check_flag(const char *env, bool have, bool want)
 {
 	struct sw_bytes value;
 
-	if (value_of_key(env, &value)) {
-		if (is_name(value, "true", 4) || is_name(value, "false", 5))
-			want = value.len == 4;
-		else
-			complained(env, value);
-	}
+	if (!value_of_name(env, &value))
+		want = flag_of_aliases(env, want);
+	else if (is_flag(value))
+		want = value.len == 4;
+	else
+		complained(env, value);
 	must(have == want, "a flag is its value or the default");
 }
 

@@ -43,7 +43,7 @@ BLOCKS = (
 CARRIER = b"1-dHJhY2U=-c2VnbWVudA==-3-c2VydmljZQ==-aW5zdGFuY2U=-L2lu-cGVlcjo4MA=="
 ENTRIES = (b"LD_PRELOAD=/x/libswagent.so", b"SW_AGENT_NAME=shop", b"SW_AGENT_INSTANCE_NAME=one",
            b"SW_AGENT_EXEC_OF=one\ttwo", b"SW_AGENT_PROTOCOL=file", b"SW_AGENT_NAME", b"", b"=",
-           b"SW_KAFKA_REPORTER_CONFIG_=1")
+           b"SW_KAFKA_REPORTER_CONFIG_=1", b"SW_METER_ACTIVE=no", b"SW_METER_ACTIVE=none")
 TEXTS_OF_KEYS = (b"\0a:1,[::1]:11800, b.c:65535", b"\2/a*/**/b?*.js\0/a/x/bc.js",
                  b'\1{"a":"b\\n\\u00e9\\ud83d\\ude00","c":1.5e3,"d":true,"e":null}',
                  b"\3.js, *.x.y ,/p/**,GET\0/a.js")

@@ -340,6 +340,13 @@ Test(config, any_alias_turns_a_switch_on)
 	READ(&config, "SW_PLUGIN_SANIC_COLLECT_HTTP_PARAMS=true",
 	     "SW_PLUGIN_HTTP_COLLECT_HTTP_PARAMS=false");
 	cr_assert_not(config.collect_params, "the key itself wins");
+	READ(&config, "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=false",
+	     "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=true");
+	cr_assert_not(config.collect_params, "of one name the first counts");
+	READ(&config, "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=maybe",
+	     "SW_PLUGIN_FLASK_COLLECT_HTTP_PARAMS=perhaps");
+	cr_assert(sw_config_complaint(0) && !sw_config_complaint(1),
+		  "and it alone is complained of");
 }
 
 Test(config, every_alias_leads_to_a_key)
