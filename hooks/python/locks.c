@@ -22,7 +22,11 @@ static struct own {
 
 static uint32_t turn;
 
-static const sw_object *conditions[1 << CONDITION_BITS];
+/* Recursive locks that a condition uses. Where one had no room, each may be one. */
+static struct row {
+	const sw_object *at[WAYS];
+	bool more;
+} conditions[1 << CONDITION_BITS];
 
 static struct own *find_own(const sw_object *lock)
 {
@@ -45,12 +49,36 @@ static struct own *make_own(const sw_object *lock)
 	return place ? place : &row[turn++ % WAYS];
 }
 
+static struct row *row_of(const sw_object *lock)
+{
+	return &conditions[sw_python_row(lock, CONDITION_BITS)];
+}
+
+static const sw_object **find_condition(const sw_object *lock)
+{
+	struct row *row = row_of(lock);
+
+	for (int i = 0; i < WAYS; i++) {
+		if (row->at[i] == lock)
+			return &row->at[i];
+	}
+	return NULL;
+}
+
+static void forget_condition(const sw_object *lock)
+{
+	const sw_object **known = find_condition(lock);
+
+	if (known)
+		*known = NULL;
+}
+
 void sw_python_lock_made(const sw_object *lock)
 {
 	struct own *known = find_own(lock); /* its address was another's */
 	sw_ref entry = sw_context_request(&sw_guest_self);
 
-	conditions[sw_python_row(lock, CONDITION_BITS)] = NULL;
+	forget_condition(lock);
 	if (entry)
 		*make_own(lock) = (struct own){lock, entry};
 	else if (known)
@@ -132,11 +160,21 @@ void sw_python_locks(const sw_object *lock)
 
 void sw_python_rlock_asked(const sw_object *lock)
 {
-	conditions[sw_python_row(lock, CONDITION_BITS)] = lock;
+	struct row *row = row_of(lock);
+
+	if (find_condition(lock))
+		return;
+	for (int i = 0; i < WAYS; i++) {
+		if (!row->at[i]) {
+			row->at[i] = lock;
+			return;
+		}
+	}
+	row->more = true;
 }
 
 void sw_python_rlocks(const sw_object *lock)
 {
-	if (conditions[sw_python_row(lock, CONDITION_BITS)] == lock)
+	if (find_condition(lock) || row_of(lock)->more)
 		sw_python_locks(lock);
 }

@@ -64,7 +64,7 @@ def parents(bench, port, origin):
 
 # ---- pools that a request starts: never another request's ----
 
-POOLS = ["queue", "lifo", "priority", "simple", "listed", "counted", "raw", "polled", "keyword", "popped"]
+POOLS = ["queue", "lifo", "priority", "simple", "listed", "crowded", "counted", "raw", "polled", "keyword", "popped"]
 
 
 @pytest.mark.parametrize("kind", POOLS)

@@ -40,6 +40,14 @@ class Listed:
             return self.jobs.pop(0)
 
 
+class Crowded(Listed):
+    """Among more locks than anybody remembers"""
+
+    def put(self, job):
+        super().put(job)
+        self.locks = [threading.Lock() for _ in range(5000)]
+
+
 class Counted:
     """Semaphore and list"""
 
@@ -141,7 +149,7 @@ def greens(name):
 
 KINDS = {"Queue": greens("Queue"), "JoinableQueue": greens("JoinableQueue"),
          "SimpleQueue": greens("SimpleQueue"), "queue": queue.Queue, "lifo": queue.LifoQueue, "priority": Ranked, "simple": queue.SimpleQueue,
-         "listed": Listed, "counted": Counted, "raw": Raw, "polled": Polled, "keyword": Keyword,
+         "listed": Listed, "crowded": Crowded, "counted": Counted, "raw": Raw, "polled": Polled, "keyword": Keyword,
          "popped": Popped}
 JOBS = KINDS[KIND]()
 STARTED, LOCK = [], threading.Lock()
