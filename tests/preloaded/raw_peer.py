@@ -82,7 +82,7 @@ class Connection:
         self.frame_max = 16384
         self.stingy = False  # gives no window back
         self.piecewise = False  # sends byte by byte
-        self.pongs, self.goaways = [], []
+        self.acks, self.pongs, self.goaways = 0, [], []
         self.gone = False  # there is nothing more to come
         sock.settimeout(60)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -204,7 +204,9 @@ class Connection:
         self.peer.streams.append(stream)
 
     def on_settings(self, got):
-        if not got.flags & ACK:
+        if got.flags & ACK:
+            self.acks += 1
+        else:
             self.send(SETTINGS, ACK)
 
     def on_ping(self, got):

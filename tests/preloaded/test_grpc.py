@@ -466,7 +466,7 @@ def test_a_service_that_appears_later(web, ports):
         time.sleep(2.5)
         server.ask(5)
         assert collector.until(lambda: len(collector.different()) >= 5)
-        server.stop(warnings=len(ours(server.output())))
+        server.stop(warnings=None)
     assert len(ours(server.output())) <= 1
 
 
@@ -797,11 +797,13 @@ def connection_window(connection):
 
 def one_at_a_time(connection):
     connection.greet(MAX_STREAMS=0)
+    connection.until(lambda: connection.acks)
+    early = set(connection.streams)  # who has not read our greeting yet may begin some
     time.sleep(0.3)
     connection.send_settings(MAX_STREAMS=1)
     while True:
         stream = connection.ended_stream()
-        assert sum(not s.answered for s in connection.streams.values()) == 1
+        assert sum(not s.answered for s in connection.streams.values() if s.number not in early) <= 1
         connection.ok(stream)
 
 

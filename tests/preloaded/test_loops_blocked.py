@@ -2,6 +2,7 @@
 the frame that held it; and whatever is no loop, or was not held, is never reported."""
 
 import os
+import shutil
 import signal
 import socket
 import sys
@@ -346,6 +347,8 @@ SERIALS = {
 
 @pytest.mark.parametrize("server", SERIALS)
 def test_workers_of_real_servers_are_no_loops(bench, port, server):
+    if server == "uwsgi" and not shutil.which("uwsgi"):
+        pytest.skip("uwsgi is not installed")
     served = Served(bench, SERIALS[server](port), port)
     for _ in range(3):
         served.ask("sleep/500")

@@ -66,28 +66,41 @@ def test_empty_carrier_is_as_none(bench, web):
     assert not segment.spans[0].refs
 
 
+class Windows:
+    """What is done within began with a window of 3 s, and was over in `count` of them: one, but on a busy machine."""
+
+    def __enter__(self):
+        time.sleep(3.05 - time.monotonic() % 3)
+        self.begin = time.monotonic() // 3
+        return self
+
+    def __exit__(self, *_):
+        self.count = 1 + int(time.monotonic() // 3 - self.begin)
+
+
 def test_unsampled(bench, web, origin):
     """Two new traces in 3 s; the others carry the marker; a caller's decision is honoured."""
     port = web({"SW_SAMPLE_N_PER_3_SECS": 2})
-    time.sleep(3.05 - time.monotonic() % 3)  # the beginning of a window
-    for _ in range(8):
-        get(port, "/calls/1")
+    with Windows() as windows:
+        for _ in range(8):
+            get(port, "/calls/1")
     for i in range(5):
         get(port, "/calls/1", [f"sw8: {reader.carrier(trace=f'trace-{i}')}"])
     carried = suppressed(origin)
     bench.stop_all()
-    segments = bench.segments(7)
+    segments = bench.segments()
     assert {f"trace-{i}" for i in range(5)} < {s.traceId for s in segments}
-    assert carried.count(MARKER) == 6
+    assert 2 <= len(segments) - 5 <= 2 * windows.count
+    assert carried.count(MARKER) == 8 - (len(segments) - 5)
 
 
 def test_sampling_by_its_other_name(bench, web):
     port = web({"SW_AGENT_SAMPLE": 1})
-    time.sleep(3.05 - time.monotonic() % 3)
-    for _ in range(5):
-        get(port, "/hello")
+    with Windows() as windows:
+        for _ in range(5):
+            get(port, "/hello")
     bench.stop_all()
-    bench.segments(1)
+    assert 1 <= len(bench.segments()) <= windows.count
 
 
 @pytest.mark.parametrize("env, paths, traced", [
@@ -253,11 +266,11 @@ def test_client_that_hangs_up(bench, web):
 
 def test_unsampled_client_carries_the_marker(bench, origin):
     """A client's calls are new traces of their own, and sampled as such."""
-    time.sleep(3.02 - time.monotonic() % 3)
     argv = ["curl", "-sS", *[f"http://127.0.0.1:{origin.port}/{i}" for i in range(4)]]
-    bench.run(argv, env={"SW_SAMPLE_N_PER_3_SECS": 1})
-    carried = suppressed(origin)
-    assert [c == MARKER for c in carried] == [False, True, True, True]
+    with Windows() as windows:
+        bench.run(argv, env={"SW_SAMPLE_N_PER_3_SECS": 1})
+    carried = [c == MARKER for c in suppressed(origin)]
+    assert not carried[0] and len(carried) == 4 and carried.count(False) <= windows.count
     [data] = origin.taken(1)
     assert len(without_lines(data)[1]) == 4
-    bench.segments(1)
+    bench.segments(carried.count(False))

@@ -631,7 +631,7 @@ def test_somebody_was_there_before(whole, bench, link):
     result = bench.run(["/bin/sh", "-c", f"{link} {precious} key-$$.folded.part; exec {SYSTEM_PYTHON} {PROGRAM} ends exit"],
                        env={"SW_AGENT_PROFILE_OUTPUT": "key-%p.folded"})
     assert result.rc == 0 and precious.read_text() == "mine", result
-    assert burnt(read(bench.tmp / f"key-{result.pid}.folded")), result
+    assert any(burnt(read(path)) for path in bench.tmp.glob(f"key-{result.pid}*.folded")), result  # sh may have one
 
 
 def test_by_key_without_number(bench):
