@@ -3,7 +3,8 @@
  *
  * A pattern is matched from left to right without going back: what stands for a name ends at the
  * next character of the pattern, or at a space. So a line costs at most its length for each row,
- * and most rows end at their first character.
+ * and most rows end at their first character. Nearly all rows ask for the time at the same place,
+ * and half of them for the level behind it: both are read once for a line and kept (struct seen).
  */
 #include "reporter/logs/read.h"
 
@@ -19,26 +20,37 @@ static const struct layout layouts[] = {
 
 /* ---- levels ---- */
 
+#define WORD(text, severity)                                                                       \
+	{                                                                                          \
+		text, sizeof(text) - 1, severity                                                   \
+	}
+
 static const struct {
-	const char *word;
+	char word[15]; /* in small letters */
+	uint8_t len;
 	enum sw_level severity;
 } words[] = {
-	{"trace", SW_LEVEL_DEBUG},     {"debug", SW_LEVEL_DEBUG},
-	{"info", SW_LEVEL_INFO},       {"information", SW_LEVEL_INFO},
-	{"notice", SW_LEVEL_INFO},     {"success", SW_LEVEL_INFO},
-	{"log", SW_LEVEL_INFO},	       {"warn", SW_LEVEL_WARNING},
-	{"warning", SW_LEVEL_WARNING}, {"err", SW_LEVEL_ERROR},
-	{"error", SW_LEVEL_ERROR},     {"severe", SW_LEVEL_ERROR},
-	{"crit", SW_LEVEL_CRITICAL},   {"critical", SW_LEVEL_CRITICAL},
-	{"fatal", SW_LEVEL_CRITICAL},  {"alert", SW_LEVEL_CRITICAL},
-	{"emerg", SW_LEVEL_CRITICAL},  {"emergency", SW_LEVEL_CRITICAL},
-	{"panic", SW_LEVEL_CRITICAL},
+	WORD("trace", SW_LEVEL_DEBUG),	   WORD("debug", SW_LEVEL_DEBUG),
+	WORD("info", SW_LEVEL_INFO),	   WORD("information", SW_LEVEL_INFO),
+	WORD("notice", SW_LEVEL_INFO),	   WORD("success", SW_LEVEL_INFO),
+	WORD("log", SW_LEVEL_INFO),	   WORD("warn", SW_LEVEL_WARNING),
+	WORD("warning", SW_LEVEL_WARNING), WORD("err", SW_LEVEL_ERROR),
+	WORD("error", SW_LEVEL_ERROR),	   WORD("severe", SW_LEVEL_ERROR),
+	WORD("crit", SW_LEVEL_CRITICAL),   WORD("critical", SW_LEVEL_CRITICAL),
+	WORD("fatal", SW_LEVEL_CRITICAL),  WORD("alert", SW_LEVEL_CRITICAL),
+	WORD("emerg", SW_LEVEL_CRITICAL),  WORD("emergency", SW_LEVEL_CRITICAL),
+	WORD("panic", SW_LEVEL_CRITICAL),
 };
+
+#undef WORD
 
 bool sw_log_level(struct sw_bytes word, enum sw_level *ret_severity)
 {
+	uint8_t first = word.len ? sw_lower(word.at[0]) : 0;
+
 	for (size_t i = 0; i < SW_COUNT_OF(words); i++) {
-		if (sw_bytes_equal_nocase(word, sw_bytes_text(words[i].word))) {
+		if (words[i].len == word.len && (uint8_t)words[i].word[0] == first &&
+		    sw_bytes_equal_nocase(word, sw_bytes(words[i].word, word.len))) {
 			*ret_severity = words[i].severity;
 			return true;
 		}
@@ -71,10 +83,10 @@ static bool is_digit(uint8_t c)
 
 static bool is_letter(uint8_t c)
 {
-	return sw_lower(c) >= 'a' && sw_lower(c) <= 'z';
+	return (uint8_t)((c | 0x20) - 'a') < 26;
 }
 
-/* 0 is a digit, A a letter, everything else itself. */
+/* 0 is a digit, A a letter, t the T or the space before a time, everything else itself. */
 static bool fits(struct sw_bytes text, const char *shape)
 {
 	for (size_t i = 0; shape[i]; i++) {
@@ -82,6 +94,7 @@ static bool fits(struct sw_bytes text, const char *shape)
 
 		if (shape[i] == '0'   ? !is_digit(c)
 		    : shape[i] == 'A' ? !is_letter(c)
+		    : shape[i] == 't' ? c != 'T' && c != ' '
 				      : c != (uint8_t)shape[i])
 			return false;
 	}
@@ -120,11 +133,14 @@ static size_t fraction_len(struct sw_bytes text)
 static size_t time_len(struct sw_bytes text)
 {
 	static const char *const shapes[] = {
-		"0000-00-00T00:00:00",	"0000-00-00 00:00:00", "0000/00/00 00:00:00",
-		"00/AAA/0000:00:00:00", "00/00/0000 00:00:00", "00 AAA 0000 00:00:00",
-		"AAA 00 00:00:00",	"AAA  0 00:00:00",     "00:00:00",
+		"0000-00-00t00:00:00",	"0000/00/00 00:00:00",
+		"00/AAA/0000:00:00:00", "00/00/0000 00:00:00",
+		"00 AAA 0000 00:00:00", "AAA 00 00:00:00",
+		"AAA  0 00:00:00",	"00:00:00",
 	};
 
+	if (!text.len || (!is_digit(text.at[0]) && !is_letter(text.at[0])))
+		return 0;
 	for (size_t i = 0; i < SW_COUNT_OF(shapes); i++) {
 		if (fits(text, shapes[i])) {
 			size_t len = strlen(shapes[i]);
@@ -160,7 +176,7 @@ bool sw_log_time(struct sw_bytes text, int64_t *ret_ms)
 	size_t fraction, zone, at = 19;
 	int64_t ms, minutes = 0;
 
-	if (!fits(text, "0000-00-00T00:00:00") && !fits(text, "0000-00-00 00:00:00"))
+	if (!fits(text, "0000-00-00t00:00:00"))
 		return false;
 	fraction = fraction_len(sw_bytes_from(text, at));
 	zone = zone_len(sw_bytes_from(text, at + fraction));
@@ -212,15 +228,44 @@ static bool in_capitals(struct sw_bytes word)
 	return true;
 }
 
-static size_t level_len(struct sw_bytes text, bool capitals, struct sw_log_facts *facts)
-{
-	struct sw_bytes word = sw_bytes_slice(text, 0, letters_len(text));
+/* What was read of a line already: rows ask for the same again and again. */
+struct seen {
+	const uint8_t *time, *level; /* where; NULL: nowhere yet */
+	size_t time_len;
+	struct sw_bytes word; /* of a level; empty: there is none */
+	enum sw_level severity;
+};
 
-	if (!sw_log_level(word, &facts->severity) || (capitals && !in_capitals(word)))
+static size_t see_time(struct sw_bytes text, struct seen *seen)
+{
+	if (seen->time != text.at) {
+		seen->time = text.at;
+		seen->time_len = time_len(text);
+	}
+	return seen->time_len;
+}
+
+/* Is there the word of a level? */
+static bool see_level(struct sw_bytes text, struct seen *seen)
+{
+	if (seen->level != text.at) {
+		seen->level = text.at;
+		seen->word = sw_bytes_slice(text, 0, letters_len(text));
+		if (!sw_log_level(seen->word, &seen->severity))
+			seen->word.len = 0;
+	}
+	return seen->word.len;
+}
+
+static size_t level_len(struct sw_bytes text, bool capitals, struct seen *seen,
+			struct sw_log_facts *facts)
+{
+	if (!see_level(text, seen) || (capitals && !in_capitals(seen->word)))
 		return 0;
 	facts->levelled = true;
-	facts->level = word;
-	return word.len;
+	facts->severity = seen->severity;
+	facts->level = seen->word;
+	return seen->word.len;
 }
 
 /* The letter of klog, and month and day after it. */
@@ -256,16 +301,18 @@ static struct sw_bytes trimmed(struct sw_bytes text)
 }
 
 /* One element of a pattern: how many bytes it takes, 0 when it does not fit. */
-static size_t element_len(char kind, char stop, struct sw_bytes text, struct sw_log_facts *facts)
+static size_t element_len(const char *element, struct sw_bytes text, struct seen *seen,
+			  struct sw_log_facts *facts)
 {
+	char kind = element[0], stop = element[1];
 	size_t len;
 
 	switch (kind) {
 	case 'T':
-		return time_len(text);
+		return see_time(text, seen);
 	case 'L':
 	case 'U':
-		return level_len(text, kind == 'U', facts);
+		return level_len(text, kind == 'U', seen, facts);
 	case 'N':
 		len = name_len(text, stop, false);
 		facts->logger = sw_bytes_slice(text, 0, len);
@@ -292,7 +339,8 @@ static bool skip_spaces(struct sw_bytes *text)
 	return text->len < before.len;
 }
 
-static bool matches(const struct layout *layout, struct sw_bytes text, struct sw_log_facts *facts)
+static bool matches(const struct layout *layout, struct sw_bytes text, struct seen *seen,
+		    struct sw_log_facts *facts)
 {
 	for (const char *p = layout->pattern; *p; p++) {
 		size_t len = 1;
@@ -305,8 +353,7 @@ static bool matches(const struct layout *layout, struct sw_bytes text, struct sw
 		if (p[0] == '%' && p[1] == '*')
 			break;
 		if (*p == '%') {
-			p++;
-			len = element_len(*p, p[1], text, facts);
+			len = element_len(++p, text, seen, facts);
 		} else if (!text.len || text.at[0] != (uint8_t)*p) {
 			return false;
 		}
@@ -322,14 +369,12 @@ static bool matches(const struct layout *layout, struct sw_bytes text, struct sw
 /* The value of a key that stands at the start of a word, within the first bytes. */
 static struct sw_bytes value_of(struct sw_bytes line, struct sw_bytes key)
 {
-	struct sw_bytes text = sw_bytes_slice(line, 0, 512);
+	struct sw_bytes text = sw_bytes_slice(line, 0, 512), value;
 
-	for (size_t at = 0; at + key.len < text.len; at++) {
-		struct sw_bytes value = sw_bytes_from(text, at + key.len);
-
-		if ((at && text.at[at - 1] != ' ') ||
-		    !sw_bytes_starts(sw_bytes_from(text, at), key))
+	for (; text.len > key.len; text = sw_bytes_from(text, sw_bytes_find(text, ' ') + 1)) {
+		if (text.at[0] != key.at[0] || !sw_bytes_starts(text, key))
 			continue;
+		value = sw_bytes_from(text, key.len);
 		if (value.at[0] == '"')
 			return sw_bytes_slice(value, 1,
 					      1 + sw_bytes_find(sw_bytes_from(value, 1), '"'));
@@ -356,11 +401,38 @@ static bool read_pairs(struct sw_bytes line, struct sw_log_facts *facts)
 	return true;
 }
 
+/* Can what follows the time and its spaces be what the pattern wants there? */
+static bool goes_on(const char *pattern, struct sw_bytes rest, struct seen *seen)
+{
+	if (!skip_spaces(&rest))
+		return false;
+	if (pattern[0] != '%')
+		return rest.len && rest.at[0] == (uint8_t)pattern[0];
+	return (pattern[1] != 'L' && pattern[1] != 'U') || see_level(rest, seen);
+}
+
+/* Can the line begin as the pattern does? Most cannot, and are done with here. */
+static bool begins(const char *pattern, struct sw_bytes line, struct seen *seen)
+{
+	size_t len;
+
+	if (pattern[0] != '%')
+		return line.len && line.at[0] == (uint8_t)pattern[0];
+	if (pattern[1] != 'T')
+		return true;
+	len = see_time(line, seen);
+	return len && (pattern[2] != ' ' || goes_on(pattern + 3, sw_bytes_from(line, len), seen));
+}
+
 static bool read_layouts(struct sw_bytes line, struct sw_log_facts *facts)
 {
+	struct seen seen = {.time = NULL};
+
 	for (size_t i = 0; i < SW_COUNT_OF(layouts); i++) {
+		if (!begins(layouts[i].pattern, line, &seen))
+			continue;
 		*facts = (struct sw_log_facts){.layout = layouts[i].name};
-		if (!matches(&layouts[i], line, facts))
+		if (!matches(&layouts[i], line, &seen, facts))
 			continue;
 		if (layouts[i].level[0]) {
 			facts->level = sw_bytes_text(layouts[i].level);
