@@ -46,21 +46,32 @@ struct key {
 struct draft {
 	struct key key;
 	struct sw_record_log origin;
-	uint8_t words[WORDS_MAX];
 	struct sw_buffer text; /* Owned */
 	size_t whole;	       /* of these bytes are whole lines, with line ends but the last */
 	bool has_whole;	       /* there is at least one, perhaps empty */
 	size_t blank;	       /* where the lines end if a blank one turns out to be none of them */
 	unsigned part;	       /* of a line that is too long: how many have left */
-	uint8_t head[HEAD_MAX]; /* the beginning of that line */
-	size_t head_len;
+	size_t head_len;       /* of `head` */
 	bool failed;
 	bool same_write; /* the line before came with the same write */
 	enum trace trace;
 	uint64_t last_ns;
 	struct draft *next; /* of the spares */
 	UT_hash_handle hh;
+	/* Not cleared when a spare is taken: they are long, and their lengths say what is in them.
+	 */
+	uint8_t words[WORDS_MAX]; /* of the origin */
+	uint8_t head[HEAD_MAX];	  /* the beginning of the line that is too long */
 };
+
+/* Ids differ in their low halves, and most of all in their last bits. */
+static unsigned hash_of(const struct key *key)
+{
+	uint64_t mixed = key->segment.low ^ key->segment.high ^
+			 ((uint64_t)key->stream << 32 | key->thread) * 0x9e3779b97f4a7c15u;
+
+	return (unsigned)(mixed * 0x9e3779b97f4a7c15u >> 32);
+}
 
 struct sw_log_lines {
 	void (*emit)(void *arg, const struct sw_log_piece *piece);
@@ -138,7 +149,7 @@ static struct draft *take_spare(struct sw_log_lines *lines)
 	text = draft->text;
 	text.len = 0;
 	text.failed = false;
-	memset(draft, 0, sizeof(*draft));
+	memset(draft, 0, offsetof(struct draft, words));
 	draft->text = text;
 	return draft;
 }
@@ -174,11 +185,15 @@ static void set_origin(struct draft *draft, const struct sw_record_log *record)
 
 /* ---- what a terminal would show ---- */
 
-/* What a carriage return was to overwrite, and colours. Returns the new end. */
+/* What a carriage return was to overwrite, and colours. Returns the new end. Most lines have none
+ * of either. */
 static size_t tidy(uint8_t *at, size_t from, size_t end)
 {
+	struct sw_bytes line = sw_bytes(at + from, end - from);
 	size_t out = from;
 
+	if (sw_bytes_find(line, '\r') == line.len && sw_bytes_find(line, 0x1b) == line.len)
+		return end;
 	if (end > from && at[end - 1] == '\r')
 		end--;
 	for (size_t i = from; i < end; i++) {
@@ -500,9 +515,10 @@ static void feed(struct sw_log_lines *lines, struct draft *draft,
 static struct draft *find_or_add(struct sw_log_lines *lines, const struct sw_record_log *record)
 {
 	struct key key = {record->segment, record->stream, record->thread};
+	unsigned hash = hash_of(&key);
 	struct draft *draft = NULL;
 
-	HASH_FIND(hh, lines->table, &key, sizeof(key), draft);
+	HASH_FIND_BYHASHVALUE(hh, lines->table, &key, sizeof(key), hash, draft);
 	if (draft)
 		return draft;
 	if (lines->drafts >= DRAFTS_MAX)
@@ -514,7 +530,7 @@ static struct draft *find_or_add(struct sw_log_lines *lines, const struct sw_rec
 	}
 	draft->key = key;
 	set_origin(draft, record);
-	HASH_ADD(hh, lines->table, key, sizeof(draft->key), draft);
+	HASH_ADD_BYHASHVALUE(hh, lines->table, key, sizeof(draft->key), hash, draft);
 	if (!draft->hh.tbl) { /* refused */
 		free_draft(draft);
 		return NULL;
