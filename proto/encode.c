@@ -13,6 +13,7 @@
 #include "proto/encoder.h"
 #include "proto/management.pb-c.h"
 #include "proto/tracing.pb-c.h"
+#include "proto/wire.h"
 
 /* Shorter names for what protoc-c calls by package, version and type. */
 typedef Skywalking__V3__SegmentObject segment_object;
@@ -20,10 +21,8 @@ typedef Skywalking__V3__SegmentReference segment_reference;
 typedef Skywalking__V3__SpanObject span_object;
 typedef Skywalking__V3__KeyStringValuePair pair;
 
-/* What a span may be given beyond its own fields: status, sw.unfinished, sw.parent. */
-#define EXTRA_TAGS 3
-/* Digits of a status and NUL. */
-#define EXTRA_TEXT 16
+/* Values of a span's own tags: digits of a status, two words, each with its NUL. */
+#define EXTRA_TEXT 24
 /* Segment and trace id. */
 #define IDS_TEXT (2ul * (SW_ID_TEXT + 1))
 
@@ -44,6 +43,7 @@ struct span_room {
 
 struct need {
 	size_t text, pairs;
+	bool carriers; /* a span may refer to another segment */
 };
 
 struct sw_encoder *sw_encoder_new(void)
@@ -190,8 +190,9 @@ static bool measure_span(const struct sw_record_span *record, struct need *need)
 		    (field.kind == SW_FIELD_TAG && field.key >= SW_TAG_COUNT))
 			return false;
 		need->pairs += field.kind == SW_FIELD_TAG;
+		need->carriers |= field.kind == SW_FIELD_CARRIER;
 	}
-	need->pairs += EXTRA_TAGS;
+	need->pairs += SW_OWN_TAGS;
 	need->text += record->text + EXTRA_TEXT;
 	return text.len == 0;
 }
@@ -219,16 +220,18 @@ static void add_pair(struct sw_encoder *encoder, const char *key, char *value)
 
 static void add_own_tags(struct sw_encoder *encoder, const struct sw_record_span *record)
 {
-	bool alone = record->type == SW_SPAN_EXIT &&
-		     (record->flags & (SW_SPAN_ALONE | SW_SPAN_LATE)) == SW_SPAN_ALONE;
+	struct sw_label own[SW_OWN_TAGS];
+	uint8_t digits[10];
+	size_t count = sw_span_own_tags(record, digits, own);
 
-	if (record->status && record->status_tag < SW_TAG_COUNT)
-		add_pair(encoder, sw_tag_names[record->status_tag],
-			 sw_text_number(&encoder->text, record->status));
-	if (record->flags & SW_SPAN_UNFINISHED)
-		add_pair(encoder, sw_tag_names[SW_TAG_SW_UNFINISHED], sw_text_lend("true"));
-	if (alone && atomic_load_explicit(&sw_process_serves, memory_order_relaxed))
-		add_pair(encoder, sw_tag_names[SW_TAG_SW_PARENT], sw_text_lend("none"));
+	for (size_t i = 0; i < count; i++)
+		add_pair(encoder, (const char *)own[i].name.at,
+			 sw_text_keep(&encoder->text, own[i].value));
+}
+
+static bool may_refer(const struct sw_record_span *record)
+{
+	return record->type == SW_SPAN_ENTRY || record->flags & SW_SPAN_LATE;
 }
 
 /* Texts and tags of a span. Returns the carrier, empty when there is none. */
@@ -244,8 +247,7 @@ static struct sw_bytes fill_text(struct sw_encoder *encoder, const struct sw_rec
 			span->operation_name = sw_text_keep(&encoder->text, value);
 		else if (field.kind == SW_FIELD_PEER)
 			span->peer = sw_text_keep(&encoder->text, value);
-		else if (field.kind == SW_FIELD_CARRIER &&
-			 (record->type == SW_SPAN_ENTRY || record->flags & SW_SPAN_LATE))
+		else if (field.kind == SW_FIELD_CARRIER && may_refer(record))
 			carrier = value;
 		else if (field.kind == SW_FIELD_TAG)
 			add_pair(encoder, sw_tag_names[field.key],
@@ -288,11 +290,28 @@ static bool fill_reference(struct sw_writer *text, struct sw_bytes carrier, segm
 	       ref->network_address_used_at_peer;
 }
 
+/* What the span refers to, if its carrier is not empty. */
+static bool refer(struct sw_encoder *encoder, const struct sw_record_span *record,
+		  struct sw_bytes carrier, struct span_slot *slot)
+{
+	slot->span.n_refs = 0;
+	if (carrier.len == 0)
+		return true;
+	slot->span.n_refs = 1;
+	slot->span.refs = &slot->refs;
+	if (!fill_reference(&encoder->text, carrier, &slot->ref))
+		return false;
+	if (record->flags & SW_SPAN_LATE) { /* it never left the process: no address was used */
+		slot->ref.ref_type = SKYWALKING__V3__REF_TYPE__CrossThread;
+		slot->ref.network_address_used_at_peer = sw_text_lend("");
+	}
+	return true;
+}
+
 static bool fill_span(struct sw_encoder *encoder, const struct sw_record_span *record,
 		      struct span_slot *slot)
 {
 	span_object *span = &slot->span;
-	struct sw_bytes carrier;
 
 	skywalking__v3__span_object__init(span);
 	span->span_id = record->span;
@@ -304,18 +323,7 @@ static bool fill_span(struct sw_encoder *encoder, const struct sw_record_span *r
 	span->span_layer = (Skywalking__V3__SpanLayer)record->layer;
 	span->component_id = (int32_t)record->component;
 	span->is_error = (record->flags & SW_SPAN_ERROR) != 0;
-	carrier = fill_text(encoder, record, span);
-	if (carrier.len == 0)
-		return true;
-	span->n_refs = 1;
-	span->refs = &slot->refs;
-	if (!fill_reference(&encoder->text, carrier, &slot->ref))
-		return false;
-	if (record->flags & SW_SPAN_LATE) { /* it never left the process: no address was used */
-		slot->ref.ref_type = SKYWALKING__V3__REF_TYPE__CrossThread;
-		slot->ref.network_address_used_at_peer = sw_text_lend("");
-	}
-	return true;
+	return refer(encoder, record, fill_text(encoder, record, span), slot);
 }
 
 static bool fill_segment(struct sw_encoder *encoder, const struct sw_segment *segment,
@@ -340,20 +348,78 @@ static bool fill_segment(struct sw_encoder *encoder, const struct sw_segment *se
 	return true;
 }
 
-bool sw_encode_segment(struct sw_encoder *encoder, enum sw_format format,
-		       const struct sw_sender *sender, const struct sw_segment *segment,
-		       struct sw_buffer *out)
+/* By messages of protobuf-c. */
+static bool put_segment(struct sw_encoder *encoder, enum sw_format format,
+			const struct sw_sender *sender, const struct sw_segment *segment,
+			const struct need *need, struct sw_buffer *out)
 {
-	struct need need = {IDS_TEXT + sw_encoder_sender_text(sender), 0};
 	segment_object message;
 
 	skywalking__v3__segment_object__init(&message);
-	if (!measure(segment, &need) || !reserve(encoder, segment->count, &need) ||
-	    !fill_segment(encoder, segment, &message))
+	if (!reserve(encoder, segment->count, need) || !fill_segment(encoder, segment, &message))
 		return false;
 	message.service = sw_text_keep(&encoder->text, sw_bytes_text(sender->service));
 	message.service_instance = sw_text_keep(&encoder->text, sw_bytes_text(sender->instance));
 	return !encoder->text.cut && sw_encoder_put(&message.base, format, out);
+}
+
+static struct sw_bytes carrier_of(const struct sw_record_span *record)
+{
+	struct sw_bytes text = text_of(record), value, carrier = {NULL, 0};
+	struct sw_field field;
+
+	while (may_refer(record) && sw_field_next(&text, &field, &value)) {
+		if (field.kind == SW_FIELD_CARRIER)
+			carrier = value;
+	}
+	return carrier;
+}
+
+/* What carriers say is decoded, and the last one's trace is the segment's. False: one is broken. */
+static bool refer_all(struct sw_encoder *encoder, const struct need *need, struct sw_wired *wired)
+{
+	if (!reserve(encoder, wired->segment->count, need))
+		return false;
+	wired->refs = (const ProtobufCMessage *const *)encoder->spans->span;
+	for (size_t i = 0; i < wired->segment->count; i++) {
+		const struct sw_record_span *record = wired->segment->span[i];
+		struct span_slot *slot = &encoder->spans->slot[i];
+
+		if (!refer(encoder, record, carrier_of(record), slot))
+			return false;
+		if (slot->span.n_refs)
+			wired->trace = sw_bytes_text(slot->ref.trace_id);
+	}
+	return !encoder->text.cut;
+}
+
+static bool wire_segment(struct sw_encoder *encoder, const struct sw_sender *sender,
+			 const struct sw_segment *segment, const struct need *need,
+			 struct sw_buffer *out)
+{
+	struct sw_wired wired = {
+		.sender = sender, .segment = segment, .texts = need->text, .tags = need->pairs};
+	bool failed = out->failed;
+
+	if (need->carriers && !refer_all(encoder, need, &wired))
+		return false;
+	if (sw_wire_segment(&wired, out))
+		return true;
+	out->failed = failed; /* what was there is whole */
+	return false;
+}
+
+bool sw_encode_segment(struct sw_encoder *encoder, enum sw_format format,
+		       const struct sw_sender *sender, const struct sw_segment *segment,
+		       struct sw_buffer *out)
+{
+	struct need need = {IDS_TEXT + sw_encoder_sender_text(sender), 0, false};
+
+	if (!measure(segment, &need))
+		return false;
+	return format == SW_FORMAT_PROTOBUF
+		       ? wire_segment(encoder, sender, segment, &need, out)
+		       : put_segment(encoder, format, sender, segment, &need, out);
 }
 
 /* ---- management ---- */
@@ -362,7 +428,7 @@ bool sw_encode_properties(struct sw_encoder *encoder, enum sw_format format,
 			  const struct sw_sender *sender, const struct sw_property *property,
 			  size_t count, struct sw_buffer *out)
 {
-	struct need need = {sw_encoder_sender_text(sender), count};
+	struct need need = {sw_encoder_sender_text(sender), count, false};
 	Skywalking__V3__InstanceProperties message;
 
 	for (size_t i = 0; i < count; i++)

@@ -11,6 +11,7 @@
 #include "proto/logging.pb-c.h"
 #include "proto/meter.pb-c.h"
 #include "proto/profile.pb-c.h"
+#include "proto/wire.h"
 
 /* Shorter names for what protoc-c calls by package, version and type. */
 typedef Skywalking__V3__KeyStringValuePair pair;
@@ -126,8 +127,9 @@ static bool reserve_log(struct sw_encoder *encoder, const struct sw_sender *send
 	       reserve_parts(encoder, log->tags * PART(pair));
 }
 
-bool sw_encode_log(struct sw_encoder *encoder, enum sw_format format,
-		   const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out)
+/* By messages of protobuf-c. */
+static bool put_log(struct sw_encoder *encoder, enum sw_format format,
+		    const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out)
 {
 	Skywalking__V3__LogData message;
 	Skywalking__V3__LogDataBody body;
@@ -155,6 +157,19 @@ bool sw_encode_log(struct sw_encoder *encoder, enum sw_format format,
 	tags.data = fill_tags(encoder, log);
 	message.tags = log->tags ? &tags : NULL;
 	return finish(encoder, &message.base, format, out);
+}
+
+bool sw_encode_log(struct sw_encoder *encoder, enum sw_format format,
+		   const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out)
+{
+	bool failed = out->failed;
+
+	if (format != SW_FORMAT_PROTOBUF)
+		return put_log(encoder, format, sender, log, out);
+	if (sw_wire_log(sender, log, out))
+		return true;
+	out->failed = failed; /* what was there is whole */
+	return false;
 }
 
 /* ---- meters ---- */
