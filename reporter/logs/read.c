@@ -401,35 +401,36 @@ static bool read_pairs(struct sw_bytes line, struct sw_log_facts *facts)
 	return true;
 }
 
-/* Can what follows the time and its spaces be what the pattern wants there? */
-static bool goes_on(const char *pattern, struct sw_bytes rest, struct seen *seen)
+/* What follows the time that the line begins with, and its spaces; empty: it begins with none. */
+static struct sw_bytes after_time(struct sw_bytes line, struct seen *seen)
 {
-	if (!skip_spaces(&rest))
-		return false;
-	if (pattern[0] != '%')
-		return rest.len && rest.at[0] == (uint8_t)pattern[0];
-	return (pattern[1] != 'L' && pattern[1] != 'U') || see_level(rest, seen);
+	struct sw_bytes rest = sw_bytes_from(line, see_time(line, seen));
+
+	return rest.len < line.len && skip_spaces(&rest) ? rest : sw_bytes(NULL, 0);
 }
 
 /* Can the line begin as the pattern does? Most cannot, and are done with here. */
-static bool begins(const char *pattern, struct sw_bytes line, struct seen *seen)
+static bool begins(const char *pattern, struct sw_bytes line, struct sw_bytes rest,
+		   struct seen *seen)
 {
-	size_t len;
-
 	if (pattern[0] != '%')
 		return line.len && line.at[0] == (uint8_t)pattern[0];
-	if (pattern[1] != 'T')
+	if (pattern[1] != 'T' || pattern[2] != ' ')
 		return true;
-	len = see_time(line, seen);
-	return len && (pattern[2] != ' ' || goes_on(pattern + 3, sw_bytes_from(line, len), seen));
+	if (!rest.len)
+		return false;
+	if (pattern[3] != '%')
+		return rest.at[0] == (uint8_t)pattern[3];
+	return (pattern[4] != 'L' && pattern[4] != 'U') || see_level(rest, seen);
 }
 
 static bool read_layouts(struct sw_bytes line, struct sw_log_facts *facts)
 {
 	struct seen seen = {.time = NULL};
+	struct sw_bytes rest = after_time(line, &seen);
 
 	for (size_t i = 0; i < SW_COUNT_OF(layouts); i++) {
-		if (!begins(layouts[i].pattern, line, &seen))
+		if (!begins(layouts[i].pattern, line, rest, &seen))
 			continue;
 		*facts = (struct sw_log_facts){.layout = layouts[i].name};
 		if (!matches(&layouts[i], line, &seen, facts))
