@@ -55,6 +55,14 @@ static inline bool sw_text_is_ascii(const uint8_t *at, size_t len)
 			odd |= sw_text_odd(at + i);
 		return !(odd | sw_text_odd(at + len - sizeof(odd)));
 	}
+	if (len >= sizeof(uint32_t)) {
+		uint32_t first, last;
+
+		memcpy(&first, at, sizeof(first));
+		memcpy(&last, at + len - sizeof(last), sizeof(last));
+		odd = (uint64_t)first << 32 | last;
+		return !sw_text_odd((const uint8_t *)&odd);
+	}
 	for (size_t i = 0; i < len; i++)
 		odd |= at[i] == 0 || at[i] >= 0x80;
 	return !odd;
