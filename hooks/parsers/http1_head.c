@@ -65,11 +65,6 @@ static bool is_visible(struct sw_bytes b)
 	return true;
 }
 
-static bool has(struct sw_bytes b, uint8_t c)
-{
-	return sw_bytes_find(b, c) < b.len;
-}
-
 static bool is_blank(uint8_t c)
 {
 	return c == ' ' || c == '\t';
@@ -86,15 +81,16 @@ static struct sw_bytes trim(struct sw_bytes b)
 
 size_t sw_http1_head_end(struct sw_bytes bytes, size_t scanned)
 {
-	for (size_t at = scanned; at < bytes.len; at++) {
-		at += sw_bytes_find(sw_bytes_from(bytes, at), '\n');
-		if (at >= bytes.len)
-			break;
+	const uint8_t *end = bytes.at + bytes.len, *at = bytes.at + scanned;
+
+	for (; at < end && (at = memchr(at, '\n', (size_t)(end - at))); at++) {
+		size_t before = (size_t)(at - bytes.at);
+
 		/* Looks back, so a cut inside the empty line does not matter. */
-		if (at >= 1 && bytes.at[at - 1] == '\n')
-			return at + 1;
-		if (at >= 2 && bytes.at[at - 1] == '\r' && bytes.at[at - 2] == '\n')
-			return at + 1;
+		if (before >= 1 && at[-1] == '\n')
+			return before + 1;
+		if (before >= 2 && at[-1] == '\r' && at[-2] == '\n')
+			return before + 1;
 	}
 	return 0;
 }
@@ -260,21 +256,41 @@ static bool read_field(struct sw_bytes line, size_t from, size_t to, struct sw_h
 	}
 }
 
-/* The line at `from` without its end. False when its end is not like that of the first line. */
+/* The first control character, or `end`. Eight bytes at a time: a byte below ' ' borrows into its
+ * top bit, and only those behind the first can be wrong. */
+static const uint8_t *next_control(const uint8_t *at, const uint8_t *end)
+{
+	const uint64_t ones = 0x0101010101010101, tops = 0x8080808080808080;
+	uint64_t word, low;
+
+	for (; end - at >= (ptrdiff_t)sizeof(word); at += sizeof(word)) {
+		memcpy(&word, at, sizeof(word));
+		low = (word - ' ' * ones) & ~word & tops;
+		if (low)
+			return at + __builtin_ctzll(low) / 8;
+	}
+	while (at < end && *at >= ' ')
+		at++;
+	return at;
+}
+
+/* The line at `from` without its end. False when its end is not like that of the first line, or a
+ * NUL or a CR stands in it. A head ends in a line end. */
 static bool read_line(struct sw_bytes head, size_t from, bool *bare, struct sw_bytes *ret_line)
 {
-	struct sw_bytes rest = sw_bytes_from(head, from);
-	struct sw_bytes line = sw_bytes_slice(rest, 0, sw_bytes_find(rest, '\n'));
-	bool lone = line.len == 0 || line.at[line.len - 1] != '\r';
+	const uint8_t *start = head.at + from, *end = head.at + head.len;
+	const uint8_t *at = next_control(start, end);
+	bool lone;
 
+	while (at < end && *at != '\n' && *at != '\r' && *at)
+		at = next_control(at + 1, end);
+	lone = at < end && *at == '\n';
+	if (!lone && (end - at < 2 || at[0] != '\r' || at[1] != '\n'))
+		return false;
 	if (from == 0)
 		*bare = lone;
-	if (lone != *bare)
-		return false;
-	if (!lone)
-		line.len--;
-	*ret_line = line;
-	return !has(line, '\r');
+	*ret_line = sw_bytes(start, (size_t)(at - start));
+	return lone == *bare;
 }
 
 bool sw_http1_head_read(struct sw_bytes head, enum sw_side side, struct sw_http1_head *ret_head)
@@ -284,8 +300,6 @@ bool sw_http1_head_read(struct sw_bytes head, enum sw_side side, struct sw_http1
 
 	/* Written in place, also when it fails: a second copy would be a fifth of our stack. */
 	*ret_head = (struct sw_http1_head){.status = 0};
-	if (has(head, 0))
-		return false;
 	for (size_t from = 0; from < head.len; from = next) {
 		if (!read_line(head, from, &ret_head->bare, &line))
 			return false;
