@@ -268,8 +268,20 @@ static struct sw_bytes with_port(uint16_t port, struct sw_writer *w)
 	return sw_written(w);
 }
 
+/* A connection has many requests. */
+static struct sw_bytes kept_peer(struct sw_talk *talk, struct sw_bytes text)
+{
+	if (text.len <= sizeof(talk->peer)) {
+		memcpy(talk->peer, text.at, text.len);
+		talk->peer_len = (uint8_t)text.len;
+	}
+	return text;
+}
+
 struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w)
 {
+	if (talk->peer_len)
+		return sw_bytes(talk->peer, talk->peer_len);
 	sw_talk_find_address(fd, talk);
 	if (talk->family == AF_UNIX) {
 		write_unix(w, fd, talk->role == SW_ROLE_CLIENT);
@@ -278,7 +290,7 @@ struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w)
 	if (!address_len(talk->family))
 		return sw_written(w);
 	write_address(w, talk->family, talk->address);
-	return with_port(talk->port, w);
+	return kept_peer(talk, with_port(talk->port, w));
 }
 
 struct sw_bytes sw_talk_called(int fd, struct sw_talk *talk, struct sw_bytes named,

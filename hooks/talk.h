@@ -12,6 +12,8 @@
 
 /* Requests without answer on one connection; a client that pipelines more is given up. */
 #define SW_TALK_OPEN 16
+/* Longest address of IPv4 as text: "255.255.255.255:65535". */
+#define SW_TALK_PEER 21
 
 enum sw_phase {
 	SW_PHASE_SNIFF, /* no parser yet */
@@ -43,6 +45,8 @@ struct sw_talk {
 	uint8_t family; /* of the other end */
 	uint16_t port;
 	uint8_t address[16];
+	uint8_t peer_len; /* of `peer`, which is made once; 0: not yet, or too long */
+	uint8_t peer[SW_TALK_PEER];
 	_Atomic int reader; /* thread that read the last request */
 	uint64_t passed[2]; /* bytes that we saw, by direction */
 	uint64_t tallied[2]; /* of these, counted (preload/tallies.h) */
@@ -96,7 +100,8 @@ void sw_talk_feed(struct sw_guest *g, int fd, struct sw_talk *talk, enum sw_side
 /* Finds the parser by the first bytes of a request; may make the talk deaf. True: phase is FEED. */
 bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes first);
 
-/* The other end as text, for spans: "10.0.0.1:80", "[::1]:80", "unix:/path". */
+/* The other end as text, for spans: "10.0.0.1:80", "[::1]:80", "unix:/path". In `w`, or in the talk,
+ * which is held. */
 struct sw_bytes sw_talk_peer(int fd, struct sw_talk *talk, struct sw_writer *w);
 
 /* The server as the program called it: `named` by the request, else the name that it looked up,
