@@ -135,6 +135,14 @@ struct sw_talk *sw_talk_hold(struct sw_guest *g, int fd)
 void sw_flow_blind(int fd)
 {
 	struct sw_talk *talk = talk_at(sw_fd_entry(fd));
+bool sw_talk_calls(const struct sw_guest *g, int fd)
+{
+	sw_ref ref = ref_of(g, fd);
+	struct sw_talk *talk = ref ? sw_pool_item(&talks, (uint32_t)ref - 1) : NULL;
+
+	return talk && talk->role == SW_ROLE_CLIENT;
+}
+
 
 	if (talk)
 		atomic_store(&talk->blind, true);

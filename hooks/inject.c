@@ -551,6 +551,8 @@ static bool attempt(struct sw_guest *g, int fd, const struct sw_outgoing *all, s
  */
 bool sw_inject_send(struct sw_guest *g, int fd, const struct sw_outgoing *out, ssize_t *ret_result)
 {
+	if (!sw_talk_calls(g, fd))
+		return false;
 	for (;;) {
 		if (!attempt(g, fd, out, ret_result))
 			return false;

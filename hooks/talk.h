@@ -79,6 +79,10 @@ struct sw_talk {
 struct sw_talk *sw_talk_hold(struct sw_guest *g, int fd);
 void sw_talk_let_go(struct sw_talk *talk);
 
+/* Do we call on `fd`, as far as is known? The talk is not held. What it is does not change as long as
+ * it lives, and of one that is gone nobody can get hold. */
+bool sw_talk_calls(const struct sw_guest *g, int fd);
+
 extern const struct sw_parser *const sw_parsers[];
 
 static inline enum sw_side sw_talk_side(const struct sw_talk *talk, enum sw_direction direction)
