@@ -70,7 +70,10 @@ static bool lock(struct sw_talk *talk)
 
 void sw_talk_let_go(struct sw_talk *talk)
 {
-	atomic_fetch_and(&talk->lock, ~1ull);
+	/* Nobody else writes to it meanwhile. Pairs with lock. */
+	atomic_store_explicit(&talk->lock,
+			      atomic_load_explicit(&talk->lock, memory_order_relaxed) & ~1ull,
+			      memory_order_release);
 }
 
 static void go_deaf(struct sw_guest *g, struct sw_talk *talk, enum sw_counter why);
@@ -132,9 +135,6 @@ struct sw_talk *sw_talk_hold(struct sw_guest *g, int fd)
 	return talk;
 }
 
-void sw_flow_blind(int fd)
-{
-	struct sw_talk *talk = talk_at(sw_fd_entry(fd));
 bool sw_talk_calls(const struct sw_guest *g, int fd)
 {
 	sw_ref ref = ref_of(g, fd);
@@ -143,6 +143,9 @@ bool sw_talk_calls(const struct sw_guest *g, int fd)
 	return talk && talk->role == SW_ROLE_CLIENT;
 }
 
+void sw_flow_blind(int fd)
+{
+	struct sw_talk *talk = talk_at(sw_fd_entry(fd));
 
 	if (talk)
 		atomic_store(&talk->blind, true);
@@ -193,7 +196,8 @@ sw_ref sw_flow_unanswered_by(sw_ref ref, int tid)
 
 static void show_oldest(struct sw_talk *talk)
 {
-	atomic_store(&talk->oldest, talk->count ? talk->open[talk->first] : 0);
+	atomic_store_explicit(&talk->oldest, talk->count ? talk->open[talk->first] : 0,
+			      memory_order_release);
 }
 
 /* There is room: the caller has looked. */

@@ -95,7 +95,8 @@ static struct span *hold(sw_ref ref)
 
 static void let_go(struct span *span, sw_ref ref)
 {
-	atomic_store(&span->state, state_word(ref, SPAN_OPEN));
+	/* Pairs with try_hold. */
+	atomic_store_explicit(&span->state, state_word(ref, SPAN_OPEN), memory_order_release);
 }
 
 struct span *sw_span_hold(sw_ref ref)
@@ -130,7 +131,8 @@ static void release(struct span *span, sw_ref ref)
 	uint64_t generation = ((ref >> 32) + 1) & 0x3fffffff;
 
 	atomic_store_explicit(&carrier_hashes[index], 0, memory_order_relaxed);
-	atomic_store(&span->state, generation << 2 | SPAN_FREE);
+	/* Pairs with try_hold; who finds it free finds what was noted of it (hooks/ended.c). */
+	atomic_store_explicit(&span->state, generation << 2 | SPAN_FREE, memory_order_release);
 	sw_pool_give(&spans, index);
 }
 
