@@ -209,7 +209,8 @@ static void tick(const struct sw_profile_task *task)
 		if (!sw_threads_list(now_ns, atomic_load(&sw_profile_whole_current) && alone))
 			return;
 	}
-	sw_threads_look(&(struct sw_look){is_wanted, sw_stacks_wanted(), &sampler.leave});
+	sw_threads_look(
+		&(struct sw_look){is_wanted, sw_stacks_wanted(), &sampler.leave, .running = false});
 	sw_stacks_refresh();
 	for (unsigned i = 0; i < SW_PROFILE_SLOTS; i++) {
 		if (now[i].due)

@@ -15,6 +15,7 @@
 /* What is not accounted for exactly: less than this is no sleep. */
 #define SLEPT_NS 50000u
 #define COMPUTED_NS 100000u
+#define AWAKE_NS 50000000u /* for so long: it is no burst */
 #define STAT_BYTES 512
 #define CALL_BYTES 256
 #define TAKING_YIELDS 1000
@@ -33,7 +34,8 @@ static struct {
 	bool handler; /* ours is there, for ever */
 	bool files;   /* there are shots, and descriptors of our own */
 	bool on;
-	bool direct;	  /* in this look */
+	bool direct;	  /* where that is safe */
+	bool timers;	  /* can be set: their signals end no call */
 	uint64_t tick_ns; /* the kernel's */
 	long pid;	  /* while this thread lives: it leaves before a fork */
 } signals;
@@ -98,8 +100,9 @@ bool sw_signal_begin(bool alone)
 	signals.tick_ns = (uint64_t)tick.tv_nsec;
 	signals.pid = sw_sys(getpid);
 	signals.files = alone && map_shots();
+	signals.timers = timers_wait();
 	signals.on = signals.files && sw_config.profile_signal != SW_PROFILE_SIGNAL_OFF &&
-		     (signals.direct || timers_wait()) && install();
+		     (signals.direct || signals.timers) && install();
 	return signals.on;
 }
 
@@ -164,7 +167,7 @@ static bool prepare(struct sw_signal *s, int tid)
 	if (s->stat < 0)
 		return false;
 	s->delays = signals.direct ? sw_proc_open_task(tid, "schedstat") : -1;
-	shot->timer = signals.on && !signals.direct ? make_timer(tid, shot) : -1;
+	shot->timer = signals.on && signals.timers ? make_timer(tid, shot) : -1;
 	atomic_store(&shot->state, SW_SHOT_IDLE);
 	set_tid(shot, tid);
 	s->shot = shot;
@@ -182,8 +185,10 @@ static const char *field(const char *text, int n)
 	return at ? at + 1 : NULL;
 }
 
-/* It runs, as far as that can be known, and a signal would not be left waiting. */
-static bool is_running(const struct sw_signal *s)
+enum doing { GONE, BLOCKS, WAITS, RUNS };
+
+/* Whether a signal would be left waiting, and else whether it runs, as far as that can be known. */
+static enum doing doing_of(const struct sw_signal *s)
 {
 	char text[STAT_BYTES];
 	long got = sw_sys(pread64, s->stat, text, sizeof(text) - 1, 0);
@@ -191,15 +196,22 @@ static bool is_running(const struct sw_signal *s)
 	uint64_t blocked = 0;
 
 	if (got <= 0)
-		return false;
+		return GONE;
 	text[got] = 0;
 	state = field(text, STAT_STATE);
 	at = field(text, STAT_BLOCKED);
-	if (!state || *state != 'R' || !at)
-		return false;
+	if (!state || !at)
+		return GONE;
 	while (*at >= '0' && *at <= '9')
 		blocked = blocked * 10 + (uint64_t)(*at++ - '0');
-	return !(blocked >> (SW_SHOT_SIGNAL - 1) & 1);
+	if (blocked >> (SW_SHOT_SIGNAL - 1) & 1)
+		return BLOCKS;
+	return *state == 'R' ? RUNS : WAITS;
+}
+
+static bool is_running(const struct sw_signal *s)
+{
+	return doing_of(s) == RUNS;
 }
 
 /* ns for which it has waited for a processor, so far. */
@@ -220,18 +232,22 @@ static uint64_t delay_of(const struct sw_signal *s)
 /*
  * It has not slept since this was last asked, but computed or waited for a processor: then it will
  * hardly begin to sleep within the microseconds that a signal takes. And it has computed for a
- * while: else it may only be on its way out of a sleep, of which it is awake for long.
+ * while: else it may only be on its way out of a sleep, of which it is awake for long. `later`: it
+ * has done so for so long that what is missing of its beginning does not matter.
  */
-static bool computes(struct sw_signal *s, uint64_t used_ns)
+static bool computes(struct sw_signal *s, uint64_t used_ns, bool later)
 {
 	uint64_t now_ns = sw_clock_ns(CLOCK_MONOTONIC), busy_ns = used_ns + delay_of(s);
 	uint64_t wall_ns = now_ns - s->now_ns, awake_ns = busy_ns - s->busy_ns;
 	bool computed = used_ns - s->used_ns >= COMPUTED_NS;
+	bool slept = awake_ns + SLEPT_NS + wall_ns / 64 < wall_ns;
 
+	if (slept)
+		s->awake_ns = now_ns;
 	s->now_ns = now_ns;
 	s->busy_ns = busy_ns;
 	s->used_ns = used_ns;
-	return computed && awake_ns + SLEPT_NS + wall_ns / 64 >= wall_ns;
+	return computed && !slept && (!later || now_ns - s->awake_ns >= AWAKE_NS);
 }
 
 static bool send_to(int tid, struct sw_shot *shot)
@@ -261,10 +277,10 @@ static bool change(struct sw_shot *shot, uint32_t from, uint32_t to)
 }
 
 /* A timer that is set already is set once more. */
-static bool ask(struct sw_signal *s, int tid)
+static bool ask(struct sw_signal *s, int tid, enum doing least)
 {
 	uint32_t before = atomic_load(&s->shot->state);
-	bool sent = signals.direct && before == SW_SHOT_ASKED;
+	bool sent = s->direct && before == SW_SHOT_ASKED;
 
 	if (before == SW_SHOT_TAKING)
 		return true;
@@ -272,7 +288,8 @@ static bool ask(struct sw_signal *s, int tid)
 		return is_running(s);
 	if (!change(s->shot, before, SW_SHOT_ASKING))
 		return atomic_load(&s->shot->state) != SW_SHOT_IDLE;
-	if (is_running(s) && (signals.direct ? send_to(tid, s->shot) : set_timer(s->shot->timer))) {
+	if (doing_of(s) >= least &&
+	    (s->direct ? send_to(tid, s->shot) : set_timer(s->shot->timer))) {
 		change(s->shot, SW_SHOT_ASKING, SW_SHOT_ASKED);
 		return true;
 	}
@@ -280,19 +297,40 @@ static bool ask(struct sw_signal *s, int tid)
 	return false;
 }
 
-bool sw_signal_ask(struct sw_signal *s, int tid, uint64_t used_ns, uint32_t stack_max)
+/* How it is asked; false: it cannot be. While it is being asked that stays as it is. */
+static bool choose(struct sw_signal *s, uint64_t used_ns, bool later)
 {
-	if (s->refused || (!s->shot && !prepare(s, tid)) ||
-	    (signals.direct ? !computes(s, used_ns) : s->shot->timer < 0))
+	bool direct = signals.direct && computes(s, used_ns, later);
+
+	if (atomic_load(&s->shot->state) != SW_SHOT_ASKED)
+		s->direct = direct;
+	return s->direct || ((later || !signals.direct) && s->shot->timer >= 0);
+}
+
+bool sw_signal_ask(struct sw_signal *s, int tid, uint64_t used_ns, uint32_t stack_max, bool later)
+{
+	if (s->refused || (!s->shot && !prepare(s, tid)) || !choose(s, used_ns, later))
 		return false;
 	if (atomic_load(&s->shot->state) != SW_SHOT_TAKING)
 		s->shot->stack_max = SW_MIN(stack_max, SW_SHOT_STACK_MAX);
-	return ask(s, tid);
+	return ask(s, tid, later && !s->direct ? WAITS : RUNS);
 }
 
 bool sw_signal_ask_again(struct sw_signal *s, int tid)
 {
-	return ask(s, tid);
+	return ask(s, tid, RUNS);
+}
+
+bool sw_signal_is_asked(const struct sw_signal *s)
+{
+	uint32_t state = s->shot ? atomic_load(&s->shot->state) : SW_SHOT_IDLE;
+
+	return state == SW_SHOT_TAKING || state == SW_SHOT_ASKED;
+}
+
+bool sw_signal_waits(struct sw_signal *s, int tid)
+{
+	return signals.files && !s->refused && (s->shot || prepare(s, tid)) && doing_of(s) == WAITS;
 }
 
 bool sw_signal_is_pending(const struct sw_signal *s)
@@ -397,7 +435,7 @@ void sw_signal_cancel(struct sw_signal *s)
 	struct itimerspec never = {{0, 0}, {0, 0}};
 
 	/* A signal that was sent comes. */
-	if (s->shot->timer < 0 || atomic_load(&s->shot->state) != SW_SHOT_ASKED)
+	if (s->direct || s->shot->timer < 0 || atomic_load(&s->shot->state) != SW_SHOT_ASKED)
 		return;
 	sw_sys(timer_settime, s->shot->timer, 0, &never, NULL);
 	change(s->shot, SW_SHOT_ASKED, SW_SHOT_IDLE);

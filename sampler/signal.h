@@ -15,6 +15,12 @@
  * asked so that have computed and not slept since the look before; but one may come to its first
  * sleep in the very microseconds that the signal takes (measured at 1000 looks a second: 13 of 8758
  * calls after 3 ms of computing, where without the condition none of the sleeps was left whole).
+ *
+ * Either meets a thread that runs, and one that works in short bursts hardly ever at a look. What
+ * it does while it runs can still be told: its timer is set while it sleeps too, and goes off when
+ * it has run into a tick (`later`). By DIRECT only threads are asked so that have not computed for
+ * long without a sleep: of one that is asked at once in the midst of a burst, and never at its
+ * beginning, the beginnings would be missing.
  */
 #pragma once
 
@@ -23,13 +29,16 @@
 /* Of one thread; all zero: nothing yet. */
 struct sw_signal {
 	struct sw_shot *shot; /* Owned; NULL: none */
+	bool direct;	      /* it was asked last by tgkill, not by its timer */
 	int stat;	      /* descriptor of /proc/self/task/TID/stat, if there is a shot */
 	int delays;	      /* descriptor of /proc/self/task/TID/schedstat; -1: none */
 	/* When it was last to be asked at once; its time on a processor then; and with the time
 	 * that it had waited for one. */
 	uint64_t now_ns, used_ns, busy_ns;
-	int call;     /* descriptor of /proc/self/task/TID/syscall; -1: none yet */
-	bool refused; /* not to be had for this thread */
+	uint64_t awake_ns; /* since when it has computed, or waited for a processor, without a sleep
+			    */
+	int call;	   /* descriptor of /proc/self/task/TID/syscall; -1: none yet */
+	bool refused;	   /* not to be had for this thread */
 };
 
 /* The sampler begins. alone: its thread has a table of descriptors of its own. False: no shots. */
@@ -42,14 +51,20 @@ void sw_signal_end(void);
 bool sw_signal_usable(void);
 
 /* Asks the thread, if it runs and the signal is not blocked there, unless it is being asked.
- * used_ns: of a processor, until now. */
-bool sw_signal_ask(struct sw_signal *s, int tid, uint64_t used_ns, uint32_t stack_max);
+ * used_ns: of a processor, until now. later: also one that waits, which answers once it runs. */
+bool sw_signal_ask(struct sw_signal *s, int tid, uint64_t used_ns, uint32_t stack_max, bool later);
 
 /* Once more, just after an answer. */
 bool sw_signal_ask_again(struct sw_signal *s, int tid);
 
 /* It has not answered yet, but will: it runs, or waits for a processor. */
 bool sw_signal_is_pending(const struct sw_signal *s);
+
+/* It has not answered, but will when it has run into a tick, unless somebody blocks the signal. */
+bool sw_signal_is_asked(const struct sw_signal *s);
+
+/* It waits, for something else than a processor. False also where that cannot be known. */
+bool sw_signal_waits(struct sw_signal *s, int tid);
 
 /* It can be asked, if not always: what it does while it runs need not be guessed. */
 bool sw_signal_reaches(const struct sw_signal *s);

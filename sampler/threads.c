@@ -13,7 +13,8 @@
 #include "preload/proc.h"
 #include "preload/sys.h"
 
-#define ASKED_MAX 2 /* times, in one look */
+#define ASKED_MAX 2	    /* times, in one look */
+#define SILENT_NS 50000000u /* of a processor, that it uses and does not answer */
 
 static struct sw_sampled *threads; /* Owned, for ever */
 static unsigned count;
@@ -63,6 +64,7 @@ static int place(int tid)
 		threads[at].tid = tid;
 		threads[at].used_ns = 0;
 		threads[at].known = threads[at].sure = threads[at].pending = false;
+		threads[at].waits = false;
 		threads[at].entry = 0;
 		threads[at].state = NULL;
 		threads[at].held = 0;
@@ -192,6 +194,7 @@ static bool read_beside(struct sw_sampled *t, const struct sw_look *how)
 	ok &= t->known || !t->frames.count || !sw_signal_reaches(&t->signal);
 	t->shot = t->known ? waiting : NULL;
 	t->sure = ok && (t->known || whom(t) == entry);
+	t->waits = how->running && t->known && sw_signal_waits(&t->signal, t->tid);
 	t->known &= ok;
 	if (t->sure && how->wanted(entry))
 		t->entry = entry;
@@ -270,7 +273,7 @@ static unsigned ask_those_that_run(const struct sw_look *how)
 		done[i] = false;
 		moved |= has_run(t, used_ns, how);
 		asked[i] = t->ran && !t->pending && usable &&
-			   sw_signal_ask(&t->signal, t->tid, used_ns, how->stack_max);
+			   sw_signal_ask(&t->signal, t->tid, used_ns, how->stack_max, how->running);
 		n += asked[i];
 	}
 	moves += moved;
@@ -337,11 +340,32 @@ void sw_threads_ask(const struct sw_look *how)
 
 		if (asked[i]) {
 			t->pending = true;
+			t->waits = false;
 			t->asked_ns = begin_ns;
+			t->asked_used_ns = t->used_ns;
 		}
 		if (t->ran && !t->pending && !read_beside(t, how))
 			miss(t, how);
 	}
+}
+
+/* Also of one that waits, where it is asked for what it does when it runs. One that has run for
+ * long and not answered has blocked the signal where nobody could see it. */
+static bool will_answer(const struct sw_sampled *t, const struct sw_look *how)
+{
+	return (how->running && sw_signal_is_asked(&t->signal) &&
+		t->used_ns - t->asked_used_ns < SILENT_NS) ||
+	       sw_signal_is_pending(&t->signal);
+}
+
+/* By `running` it has also where it was interrupted where nothing can be told: the next answer
+ * stands for that too. */
+static bool has_answered(struct sw_sampled *t, const struct sw_look *how)
+{
+	if (use_answer(t, how, t->asked_ns))
+		return true;
+	t->waits = how->running && sw_signal_answer(&t->signal);
+	return t->waits;
 }
 
 void sw_threads_collect(const struct sw_look *how)
@@ -351,8 +375,8 @@ void sw_threads_collect(const struct sw_look *how)
 
 		if (!t->pending)
 			continue;
-		t->pending = !use_answer(t, how, t->asked_ns) && sw_signal_is_pending(&t->signal);
-		if (t->pending || t->sure)
+		t->pending = !has_answered(t, how) && will_answer(t, how);
+		if (t->pending || t->sure || t->waits)
 			continue;
 		sw_signal_cancel(&t->signal);
 		if (!read_beside(t, how))

@@ -7,17 +7,19 @@
 
 struct sw_sampled {
 	int tid;
-	const void *state; /* CPython's; NULL: it does not know the thread */
-	uint64_t used_ns;  /* of a processor, when it was last looked at */
-	bool known;	   /* what follows was true then, and is while used_ns is */
-	bool sure;	   /* that it works for `entry`, and for no other that is profiled */
-	bool ran;	   /* since it was last looked at */
-	bool pending;	   /* it was asked, and what it answers will be collected */
-	uint64_t asked_ns; /* CLOCK_MONOTONIC, likewise */
-	sw_ref entry;	   /* 0: of no request that is being profiled */
-	sw_ref whose;	   /* whom it worked for, profiled or not */
-	uint32_t held;	   /* sampler/whole.c's; 0 for a new thread */
-	uint64_t time_ns;  /* when it was so, CLOCK_MONOTONIC */
+	const void *state;	/* CPython's; NULL: it does not know the thread */
+	uint64_t used_ns;	/* of a processor, when it was last looked at */
+	bool known;		/* what follows was true then, and is while used_ns is */
+	bool sure;		/* that it works for `entry`, and for no other that is profiled */
+	bool ran;		/* since it was last looked at */
+	bool pending;		/* it was asked, and what it answers will be collected */
+	bool waits;		/* by sw_look.running: what it did when it ran is not known */
+	uint64_t asked_ns;	/* CLOCK_MONOTONIC, likewise */
+	uint64_t asked_used_ns; /* used_ns then */
+	sw_ref entry;		/* 0: of no request that is being profiled */
+	sw_ref whose;		/* whom it worked for, profiled or not */
+	uint32_t held;		/* sampler/whole.c's; 0 for a new thread */
+	uint64_t time_ns;	/* when it was so, CLOCK_MONOTONIC */
 	/* With registers, and the stack if that was asked for: as the thread wrote them down, or
 	 * where it waits (then `told` is false). NULL: neither. Until the next look. */
 	const struct sw_shot *shot;
@@ -36,6 +38,9 @@ struct sw_look {
 	bool (*wanted)(sw_ref entry);  /* is that request being profiled? 0: work for none */
 	uint32_t stack_max;	       /* bytes of the stack that are wanted with a shot */
 	const _Atomic uint32_t *leave; /* not 0: waits no more, once sw_shots_look_up was called */
+	/* Only what they do while they run is wanted: who waits by now is pending until it has run
+	 * again. In two steps only. */
+	bool running;
 };
 
 /* Looks at all of them. Where some run it takes up to a tick of the kernel's (signal.h). */
@@ -45,8 +50,8 @@ void sw_threads_look(const struct sw_look *how);
  * The same in two steps, which waits for nobody and costs the sampler one sleep a look, not two:
  * asks those that run; and by the next look collects what they have answered. Who has not, and runs
  * or waits for a processor, is pending still; it may be asked for its stack before it goes on. Who
- * waits for something else is read from beside. Answers are to be collected before the next look,
- * because it takes their place.
+ * waits for something else is read from beside, but by `running`. Answers are to be collected
+ * before the next look, because it takes their place.
  */
 void sw_threads_ask(const struct sw_look *how);
 void sw_threads_collect(const struct sw_look *how);

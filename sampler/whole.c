@@ -2,9 +2,10 @@
  * Profiles of the whole process; see whole.h.
  *
  * What is weighed is time that passed since the thread was looked at last: of a processor (cpu),
- * all of it (wall), or the rest (off-cpu). It is put down to the stack that the thread has now. A
- * thread that stands still costs a look at its clock: its stack is held, its time added to it, and
- * both are put into the ring when it moves, or four times a second.
+ * all of it (wall), or the rest (off-cpu). It is put down to the stack that the thread has now; but
+ * by cpu to the next one that it has while it runs, because where a thread waits now it has not
+ * used what it used before. A thread that stands still costs a look at its clock: its stack is
+ * held, its time added to it, and both are put into the ring when it moves, or four times a second.
  *
  * What cannot be read is not guessed: its time is in no sample, and counted.
  */
@@ -24,6 +25,8 @@
 #define HOLD_NS 250000000ull
 #define LATER_NS 10000000ull
 #define COMM_MAX 16
+#define SPREAD 64 /* stacks */
+#define REST 8	  /* so many times what a stack stands for may be kept */
 #define NO_FRAMES "(no Python frames)"
 #define CUT "(more)"
 #define SEVERAL "there are, or were, several interpreters"
@@ -42,6 +45,10 @@ struct held {
 	uint64_t due_ns; /* what is weighed for the stack that it was asked for, and in how many
 			    looks */
 	uint32_t due;
+	/* Of cpu: what stacks before this one have left of their time, what they came after on the
+	 * average, how many there were, at most SPREAD, and when the last was taken. */
+	uint64_t rest_ns, mean_ns, answered_ns;
+	uint32_t answers;
 	uint64_t weight_ns, since_ns;
 	uint32_t count; /* stacks that are added up */
 	uint32_t frames;
@@ -248,9 +255,45 @@ static void miss(struct held *h)
 	h->due_ns = 0;
 }
 
+/*
+ * What of the processor's time that a thread has used a stack stands for: all since its last one,
+ * if it ran all the time. Of one that works in bursts, stacks from the beginnings of bursts come
+ * soon after the last one, and those from the ends late; they stand for as much all the same. So it
+ * is what the last SPREAD of them had come after, and what that leaves is kept for later ones.
+ */
+static uint64_t spread(struct held *h)
+{
+	uint64_t all_ns = h->rest_ns + h->due_ns, passed_ns = h->at_ns - h->answered_ns;
+	bool ran = h->due_ns >= passed_ns - passed_ns / 8;
+	uint64_t now_ns = ran || !h->answers ? h->due_ns : h->mean_ns;
+
+	if (all_ns > now_ns * REST)
+		now_ns += (all_ns - now_ns * REST) / SPREAD;
+	now_ns = SW_MIN(now_ns, all_ns);
+	h->answers = SW_MIN(h->answers + 1, SPREAD);
+	h->mean_ns = (h->mean_ns * (h->answers - 1) + h->due_ns) / h->answers;
+	h->rest_ns = all_ns - now_ns;
+	h->answered_ns = h->at_ns;
+	return now_ns;
+}
+
+/* There comes no other one: to the last, if there is one. */
+static void put_rest(struct held *h)
+{
+	if (!h->rest_ns)
+		return;
+	h->weight_ns = h->rest_ns;
+	h->rest_ns = 0;
+	if (!put_sample(h))
+		count(&sw_profile_counts.missed_ns, h->weight_ns);
+	h->weight_ns = 0;
+}
+
 /* The thread has run, or is new: another stack, perhaps. */
 static void take(struct held *h, const struct sw_sampled *t, bool proc)
 {
+	if (t->waits && mode() == SW_PROFILE_CPU)
+		return;
 	flush(h);
 	h->has_stack = t->known;
 	h->since_ns = h->at_ns;
@@ -266,14 +309,15 @@ static void take(struct held *h, const struct sw_sampled *t, bool proc)
 	if (t->entry)
 		sw_trace_segment(t->entry, &h->segment);
 	build_stack(t, h->wait);
-	h->weight_ns = h->due_ns;
+	h->weight_ns = mode() == SW_PROFILE_CPU ? spread(h) : h->due_ns;
 	h->count = h->due;
 	count(&sw_profile_counts.shared, h->due - 1);
 	h->due_ns = 0;
 	h->due = 0;
 	if (!hold_stack(h)) {
 		count(&sw_profile_counts.lost, h->count);
-		count(&sw_profile_counts.missed_ns, h->weight_ns);
+		count(&sw_profile_counts.missed_ns, h->weight_ns + h->rest_ns);
+		h->rest_ns = 0;
 		h->count = 0;
 		h->has_stack = false;
 	} else if (!h->has_stack || mode() == SW_PROFILE_CPU) {
@@ -354,13 +398,19 @@ static struct held *held_of(struct sw_sampled *t)
 	return h && h->tid == t->tid && h->used_ns <= t->used_ns ? h : NULL;
 }
 
+static void end(struct held *h)
+{
+	flush(h);
+	put_rest(h);
+	miss(h);
+}
+
 /* Those that have gone. */
 static void sweep(void)
 {
 	for (uint32_t i = 0; i < high; i++) {
 		if (held[i].tid && held[i].seen != ticks) {
-			flush(&held[i]);
-			miss(&held[i]);
+			end(&held[i]);
 			held[i].tid = 0;
 		}
 	}
@@ -475,7 +525,7 @@ static void collect(const struct sw_look *how, bool proc)
 /* Where looks come often, answers of one are taken in the next; see threads.h. */
 static void look(const struct sw_look *how, bool proc)
 {
-	if (sw_profile_whole()->period_ns > LATER_NS) {
+	if (!how->running && sw_profile_whole()->period_ns > LATER_NS) {
 		sw_threads_look(how);
 		return;
 	}
@@ -483,10 +533,16 @@ static void look(const struct sw_look *how, bool proc)
 	sw_threads_ask(how);
 }
 
+static struct sw_look how_to_look(const _Atomic uint32_t *leave)
+{
+	return (struct sw_look){any, sw_stacks_wanted(), leave, mode() == SW_PROFILE_CPU};
+}
+
 void sw_whole_tick(uint64_t now_ns, uint64_t late, bool proc, const _Atomic uint32_t *leave)
 {
 	bool listed = now_ns - list_ns >= LIST_NS;
 	uint64_t process_ns = listed ? sw_clock_ns(CLOCK_PROCESS_CPUTIME_ID) : 0;
+	struct sw_look how = how_to_look(leave);
 	struct sw_sampled *t;
 	struct held *h;
 
@@ -497,7 +553,7 @@ void sw_whole_tick(uint64_t now_ns, uint64_t late, bool proc, const _Atomic uint
 			return;
 	}
 	sw_stacks_refresh();
-	look(&(struct sw_look){any, sw_stacks_wanted(), leave}, proc);
+	look(&how, proc);
 	now_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	for (unsigned i = 0; (t = sw_threads_at(i)); i++) {
 		h = held_of(t);
@@ -521,8 +577,10 @@ void sw_whole_tick(uint64_t now_ns, uint64_t late, bool proc, const _Atomic uint
 
 void sw_whole_end(bool over)
 {
+	struct sw_look how = how_to_look(NULL);
+
 	if (held)
-		collect(&(struct sw_look){any, sw_stacks_wanted(), NULL}, false);
+		collect(&how, false);
 	count_used();
 	then = 0;
 	away_ns = sw_clock_ns(CLOCK_MONOTONIC);
@@ -530,8 +588,7 @@ void sw_whole_end(bool over)
 		if (!held[i].tid)
 			continue;
 		then++;
-		flush(&held[i]);
-		miss(&held[i]);
+		end(&held[i]);
 	}
 	if (over)
 		atomic_store(&sw_profile_whole_done, current);

@@ -94,7 +94,7 @@ static const struct sw_sampled *find(int tid)
 
 static void look(int i)
 {
-	struct sw_look how = {all, probe.stack_max, &probe.leave};
+	struct sw_look how = {all, probe.stack_max, &probe.leave, .running = false};
 	const struct sw_sampled *t;
 
 	if (i % LIST_EVERY == 0)

@@ -192,6 +192,19 @@ def test_threads_that_nobody_saw(whole):
     assert p.total() / 1e6 <= float(p.out) * 1.05, p
 
 
+@pytest.mark.parametrize("hertz, how", [(100, "timer"), (1000, "timer"), (1000, "direct")])
+def test_bursts(whole, monkeypatch, hertz, how):
+    """Of a program that mostly waits, all that it used of a processor was put down to where it waits. And what is done
+    late in a burst comes long after the last stack, but does not stand for more."""
+    monkeypatch.setenv("SW_AGENT_PROFILE_SIGNAL", how)
+    p = whole.profile("-F", hertz, "--", SYSTEM_PYTHON, PROGRAM, "bursts", 5)
+    used = float(p.out)
+    honest(p)
+    assert 0.7 * used <= p.total() / 1e6 <= 1.05 * used, p
+    assert p.of("nap ") <= 0.2 * p.total(), p
+    assert all(p.of(name) >= 0.25 * p.total() for name in ("early ", "late ")), p
+
+
 @pytest.mark.parametrize("python", [p for p in interpreters() if b"True" in subprocess.run(
     [p, "-c", "import sys; print((3, 8) <= sys.version_info < (3, 13))"], stdout=subprocess.PIPE).stdout],
     ids=lambda p: p.parent.parent.name)

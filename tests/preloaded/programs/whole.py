@@ -1,6 +1,7 @@
 """Programs whose time is known, for test_whole.py: whole.py KIND [SECONDS]. Runs on every Python from 3.6 on."""
 
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -61,6 +62,24 @@ def brief(seconds):
         thread = threading.Thread(target=burn_alone, args=(0.003,))
         thread.start()
         thread.join()
+    print(time.process_time(), flush=True)
+
+
+def early(seconds):
+    burn_alone(seconds)
+
+
+def late(seconds):
+    burn_alone(seconds)
+
+
+def bursts(seconds):
+    """Computes for a quarter of the time. Tells what it has used of a processor."""
+    end = time.time() + seconds
+    while time.time() < end:
+        early(0.0015)
+        late(0.0015)
+        nap(random.uniform(0.005, 0.013))  # with no rhythm that the ticks of the kernel could have too
     print(time.process_time(), flush=True)
 
 
@@ -157,6 +176,8 @@ def main():
         churn(float(argument))
     if kind == "brief":
         brief(float(argument))
+    if kind == "bursts":
+        bursts(float(argument))
     if kind == "inner":
         burn(0.3)
         outer(float(argument))
