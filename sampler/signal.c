@@ -229,6 +229,26 @@ static uint64_t delay_of(const struct sw_signal *s)
 	return delay_ns;
 }
 
+/* In the time that passed, of which it has used so much. For what it has waited for a processor a
+ * file must be read, as much work as all the rest; where it has had one nearly all the time that is
+ * left for later. */
+static bool has_slept(struct sw_signal *s, uint64_t passed_ns, uint64_t used_ns)
+{
+	uint64_t idle_ns = passed_ns > used_ns ? passed_ns - used_ns : 0, delay_ns, waited_ns;
+	uint64_t least_ns = SLEPT_NS + passed_ns / 64;
+
+	if (idle_ns <= least_ns) {
+		s->gap_ns += idle_ns;
+		return false;
+	}
+	delay_ns = delay_of(s);
+	waited_ns = delay_ns - s->delay_ns;
+	waited_ns = waited_ns > s->gap_ns ? waited_ns - s->gap_ns : 0;
+	s->delay_ns = delay_ns;
+	s->gap_ns = 0;
+	return waited_ns + least_ns < idle_ns;
+}
+
 /*
  * It has not slept since this was last asked, but computed or waited for a processor: then it will
  * hardly begin to sleep within the microseconds that a signal takes. And it has computed for a
@@ -237,15 +257,13 @@ static uint64_t delay_of(const struct sw_signal *s)
  */
 static bool computes(struct sw_signal *s, uint64_t used_ns, bool later)
 {
-	uint64_t now_ns = sw_clock_ns(CLOCK_MONOTONIC), busy_ns = used_ns + delay_of(s);
-	uint64_t wall_ns = now_ns - s->now_ns, awake_ns = busy_ns - s->busy_ns;
+	uint64_t now_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	bool computed = used_ns - s->used_ns >= COMPUTED_NS;
-	bool slept = awake_ns + SLEPT_NS + wall_ns / 64 < wall_ns;
+	bool slept = has_slept(s, now_ns - s->now_ns, used_ns - s->used_ns);
 
 	if (slept)
 		s->awake_ns = now_ns;
 	s->now_ns = now_ns;
-	s->busy_ns = busy_ns;
 	s->used_ns = used_ns;
 	return computed && !slept && (!later || now_ns - s->awake_ns >= AWAKE_NS);
 }

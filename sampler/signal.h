@@ -32,9 +32,9 @@ struct sw_signal {
 	bool direct;	      /* it was asked last by tgkill, not by its timer */
 	int stat;	      /* descriptor of /proc/self/task/TID/stat, if there is a shot */
 	int delays;	      /* descriptor of /proc/self/task/TID/schedstat; -1: none */
-	/* When it was last to be asked at once; its time on a processor then; and with the time
-	 * that it had waited for one. */
-	uint64_t now_ns, used_ns, busy_ns;
+	/* When it was last to be asked at once; its time on a processor then; the time that it had
+	 * waited for one when that was read last, and what it may have waited for since. */
+	uint64_t now_ns, used_ns, delay_ns, gap_ns;
 	uint64_t awake_ns; /* since when it has computed, or waited for a processor, without a sleep
 			    */
 	int call;	   /* descriptor of /proc/self/task/TID/syscall; -1: none yet */
