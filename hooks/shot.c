@@ -101,13 +101,15 @@ static void read_registers(struct sw_shot *shot, const ucontext_t *context)
 }
 #endif
 
-/* By the kernel's answer, which ends where the stack does. */
+/* By the kernel's answer, which ends where the stack does. The number of any thread stands for its
+ * process, and this one is known. */
 void sw_shot_copy_stack(struct sw_shot *shot)
 {
 	long got = 0;
 
 	if (shot->stack_max)
-		got = sw_sys_copy(shot->stack, (void *)(uintptr_t)shot->sp, shot->stack_max);
+		got = sw_sys_copy_of(sw_guest_tid(&sw_guest_self), shot->stack,
+				     (void *)(uintptr_t)shot->sp, shot->stack_max);
 	shot->stack_len = got > 0 ? (uint32_t)got : 0;
 }
 

@@ -95,12 +95,16 @@ static inline void sw_sys_futex_wake(void *word)
 }
 
 /* Copies by the kernel's answer, as far as there is memory. How many bytes, or -errno. */
-static inline long sw_sys_copy(void *to, const void *from, size_t len)
+static inline long sw_sys_copy_of(int tid, void *to, const void *from, size_t len)
 {
 	struct iovec here = {to, len}, there = {(void *)(uintptr_t)from, len};
-	long self = sw_sys(getpid);
 
-	return sw_sys(process_vm_readv, self, &here, 1, &there, 1, 0);
+	return sw_sys(process_vm_readv, tid, &here, 1, &there, 1, 0);
+}
+
+static inline long sw_sys_copy(void *to, const void *from, size_t len)
+{
+	return sw_sys_copy_of((int)sw_sys(getpid), to, from, len);
 }
 
 /* Copies what the program has handed to a call that it has not made yet. False: the kernel could

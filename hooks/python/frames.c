@@ -129,10 +129,14 @@ bool sw_frames_is_border(const char *body)
  * Where a walk begins. 3.11 and 3.12 enter their interpreter by linking a struct on its C stack
  * whose newest frame is written an instruction later: what stands there until then is anything.
  * But a chain that is true leads, at its first frame that C called, to the newest frame of the
- * struct before: `border`, and until it has been reached nothing of it is believed.
+ * struct before: `border`, and until it has been reached nothing of it is believed. The struct
+ * itself is on the stack of the thread, which need not ask for it; where it says that the one
+ * before is may not be written yet.
  */
-bool sw_frames_find_start(bool ask, const void *state, struct sw_frames_start *ret_start)
+bool sw_frames_find_start(enum sw_frames_reader reader, const void *state,
+			  struct sw_frames_start *ret_start)
 {
+	bool ask = reader == SW_FRAMES_OTHERS;
 	char room[16];
 	const void *link, *outer;
 	const char *body;
@@ -154,6 +158,7 @@ bool sw_frames_find_start(bool ask, const void *state, struct sw_frames_start *r
 	outer = sw_frames_word(body, 8);
 	if (!outer)
 		return true;
+	ask = reader != SW_FRAMES_OWN;
 	body = sw_frames_view(ask, (const char *)outer + sw_frames_at.newest, room, 8);
 	ret_start->border = body ? sw_frames_word(body, 0) : NULL;
 	return body != NULL;
@@ -223,7 +228,7 @@ int sw_frames_walk(enum sw_frames_reader reader, const void *state, const struct
 {
 	struct sw_frames_start start;
 
-	if (!sw_frames_find_start(reader == SW_FRAMES_OTHERS, state, &start))
+	if (!sw_frames_find_start(reader, state, &start))
 		return -1;
 	return sw_frames_walk_on(reader, start, known, frames, 0, max, ret_cut);
 }

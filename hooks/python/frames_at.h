@@ -68,8 +68,9 @@ static inline bool sw_frames_peek_word(const void *object, int offset, const voi
 /* ---- frames.c ---- */
 
 enum sw_frames_reader {
-	SW_FRAMES_OWN,	  /* the thread itself, not in the midst of entering: plain loads */
-	SW_FRAMES_OTHERS, /* another thread's: by the kernel's answers alone */
+	SW_FRAMES_OWN,	    /* the thread itself, not in the midst of entering: plain loads */
+	SW_FRAMES_ENTERING, /* the thread itself, perhaps in the midst */
+	SW_FRAMES_OTHERS,   /* another thread's: by the kernel's answers alone */
 };
 
 /* One walk. Frames found, innermost first; -1: what was read cannot be. `known`, or NULL: what was
@@ -107,7 +108,8 @@ struct sw_frames_start {
 	const void *newest, *border;
 	bool bordered;
 };
-bool sw_frames_find_start(bool ask, const void *state, struct sw_frames_start *ret_start);
+bool sw_frames_find_start(enum sw_frames_reader reader, const void *state,
+			  struct sw_frames_start *ret_start);
 /* From that frame on, `count` being known already. */
 int sw_frames_walk_on(enum sw_frames_reader reader, struct sw_frames_start start,
 		      const struct sw_frames *known, struct sw_frame *frames, unsigned count,

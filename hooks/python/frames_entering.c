@@ -76,7 +76,7 @@ int sw_frames_walk_entering(const void *state, struct sw_frame *frames, unsigned
 	struct sw_frames_start start;
 	int count;
 
-	if (!sw_frames_find_start(true, state, &start))
+	if (!sw_frames_find_start(SW_FRAMES_ENTERING, state, &start))
 		return -1;
 	count = find_first(state, &start, frames, max);
 	if (count < 0 || !sw_frames_read_codes(frames, (unsigned)count, spare->at))
