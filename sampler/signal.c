@@ -15,7 +15,7 @@
 /* What is not accounted for exactly: less than this is no sleep. */
 #define SLEPT_NS 50000u
 #define COMPUTED_NS 100000u
-#define AWAKE_NS 50000000u /* for so long: it is no burst */
+#define AWAKE_NS 20000000u /* for so long: it is no burst */
 #define STAT_BYTES 512
 #define CALL_BYTES 256
 #define TAKING_YIELDS 1000
@@ -231,13 +231,14 @@ static uint64_t delay_of(const struct sw_signal *s)
 
 /* In the time that passed, of which it has used so much. For what it has waited for a processor a
  * file must be read, as much work as all the rest; where it has had one nearly all the time that is
- * left for later. */
+ * left for later, as long as what it may have waited for meanwhile is less than a sleep. */
 static bool has_slept(struct sw_signal *s, uint64_t passed_ns, uint64_t used_ns)
 {
 	uint64_t idle_ns = passed_ns > used_ns ? passed_ns - used_ns : 0, delay_ns, waited_ns;
 	uint64_t least_ns = SLEPT_NS + passed_ns / 64;
+	bool little = idle_ns <= least_ns && !s->owed_ns;
 
-	if (idle_ns <= least_ns) {
+	if (little && s->gap_ns + idle_ns <= SLEPT_NS / 2) {
 		s->gap_ns += idle_ns;
 		return false;
 	}
@@ -246,7 +247,22 @@ static bool has_slept(struct sw_signal *s, uint64_t passed_ns, uint64_t used_ns)
 	waited_ns = waited_ns > s->gap_ns ? waited_ns - s->gap_ns : 0;
 	s->delay_ns = delay_ns;
 	s->gap_ns = 0;
-	return waited_ns + least_ns < idle_ns;
+	idle_ns += s->owed_ns;
+	s->owed_ns = 0;
+	if (little || waited_ns + least_ns >= idle_ns)
+		return false;
+	s->owed_ns = idle_ns - waited_ns;
+	return true;
+}
+
+/* The kernel adds what a thread waits for a processor when it gets one: until then it looks like a
+ * sleep, and only if it is still missing afterwards it was one. */
+static void note_sleep(struct sw_signal *s, bool before, uint64_t now_ns)
+{
+	if (!before)
+		return;
+	s->awake_ns = now_ns;
+	s->owed_ns = 0;
 }
 
 /*
@@ -258,14 +274,16 @@ static bool has_slept(struct sw_signal *s, uint64_t passed_ns, uint64_t used_ns)
 static bool computes(struct sw_signal *s, uint64_t used_ns, bool later)
 {
 	uint64_t now_ns = sw_clock_ns(CLOCK_MONOTONIC);
-	bool computed = used_ns - s->used_ns >= COMPUTED_NS;
-	bool slept = has_slept(s, now_ns - s->now_ns, used_ns - s->used_ns);
+	bool slept, before = s->owed_ns;
 
+	if (used_ns - s->used_ns < COMPUTED_NS)
+		return false;
+	slept = has_slept(s, now_ns - s->now_ns, used_ns - s->used_ns);
 	if (slept)
-		s->awake_ns = now_ns;
+		note_sleep(s, before, now_ns);
 	s->now_ns = now_ns;
 	s->used_ns = used_ns;
-	return computed && !slept && (!later || now_ns - s->awake_ns >= AWAKE_NS);
+	return !slept && (!later || now_ns - s->awake_ns >= AWAKE_NS);
 }
 
 static bool send_to(int tid, struct sw_shot *shot)

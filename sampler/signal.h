@@ -35,6 +35,7 @@ struct sw_signal {
 	/* When it was last to be asked at once; its time on a processor then; the time that it had
 	 * waited for one when that was read last, and what it may have waited for since. */
 	uint64_t now_ns, used_ns, delay_ns, gap_ns;
+	uint64_t owed_ns;  /* neither used nor waited for, the last time: a sleep, perhaps */
 	uint64_t awake_ns; /* since when it has computed, or waited for a processor, without a sleep
 			    */
 	int call;	   /* descriptor of /proc/self/task/TID/syscall; -1: none yet */
