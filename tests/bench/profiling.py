@@ -2,9 +2,13 @@
 
 The program (profiled.py) runs without anybody, profiled by `swagent profile`, and by py-spy, by turns. Of our stacks
 each call is looked up in the program's text, and the functions' own shares are compared with py-spy's.
+
+And known.py, which says itself where its time went: once busy, once with sleeps between its bursts. What ours and
+py-spy say of it is compared with that, beside what chance does with so many stacks.
 """
 
 import collections
+import json
 import re
 import statistics
 import subprocess
@@ -15,6 +19,7 @@ from common import BENCH, Failed, ended, interval, ninja, plain_env, say, scratc
 from load import venv
 
 PROGRAM = BENCH / "profiled.py"
+KNOWN = BENCH / "known.py"
 PYTHON = "/usr/bin/python3"
 TEXT = PROGRAM.read_text().split("\n")
 # Name, looks a second, how threads that run are asked.
@@ -24,6 +29,9 @@ TRUTH = re.compile(r"(\d+) of (\d+) stacks due taken .*?(\d+) missed, (\d+) lost
 OWN = re.compile(r"^(.*) \((?:.*/)?profiled\.py:(\d+)\)$")
 CALLED = {"<lambda>": "lambda", "__init__": "Odd(", "<genexpr>": "for _ in", "<listcomp>": "for"}
 TOP = 20
+SLEEP_MS = 2
+SHARED = re.compile(r"(\d+) of them share")
+OF_KNOWN = re.compile(r"^(.*) \((?:.*/)?known\.py:\d+\)$")
 
 
 def py_spy():
@@ -54,18 +62,24 @@ def stacks_of(path):
     return found
 
 
-def ours(lib, folder, seconds, hertz, how):
+def profiled(lib, folder, hertz, how, *program):
+    """By ours: what the program and the command printed, and the stacks."""
     command = Path(lib).parent / "swagent"
     path = Path(folder) / "ours.folded"
     env = plain_env() | {"SW_AGENT_PROFILE_SIGNAL": how, "SW_AGENT_PROTOCOL": "file",
                          "SW_AGENT_FILE_PATH": str(Path(folder) / "ours.jsonl")}
-    done = subprocess.run([command, "profile", "--cpu", "-F", str(hertz), "-o", path, "--", PYTHON, PROGRAM,
-                           str(seconds)], capture_output=True, text=True, env=env)
+    done = subprocess.run([command, "profile", "--cpu", "-F", str(hertz), "-o", path, "--", PYTHON, *map(str, program)],
+                          capture_output=True, text=True, env=env)
     truth = TRUTH.search(done.stderr)
     if done.returncode or not truth:
         raise Failed(f"swagent profile: {done.stderr}")
+    return done, truth, stacks_of(path)
+
+
+def ours(lib, folder, seconds, hertz, how):
+    done, truth, stacks = profiled(lib, folder, hertz, how, PROGRAM, seconds)
     taken, due, missed, lost = (int(n) for n in truth.groups()[:4])
-    return rounds_of(done.stdout), stacks_of(path), {
+    return rounds_of(done.stdout), stacks, {
         "taken": taken, "due": due, "missed": missed, "lost": lost, "look_us": float(truth[5]) * 1e6 / max(due, 1)}
 
 
@@ -112,6 +126,56 @@ def apart(one, other):
     return max((abs(one[name] - other.get(name, 0)) * 100 for name in top), default=100.0)
 
 
+# ---- a program that knows ----
+
+def known_by_ours(lib, folder, hertz, how, arguments):
+    done, truth, stacks = profiled(lib, folder, hertz, how, KNOWN, *arguments)
+    shared = SHARED.search(done.stderr)
+    return json.loads(done.stdout), stacks, int(truth[1]) - int(shared[1] if shared else 0)
+
+
+def known_by_other(spy, folder, more, arguments):
+    path = Path(folder) / "theirs.folded"
+    done = subprocess.run([spy, "record", "-f", "raw", "-r", "1000", "-o", path, *more, "--", PYTHON, KNOWN,
+                           *map(str, arguments)], capture_output=True, text=True, env=plain_env())
+    found = re.search(r"^{.*}$", done.stdout, re.M)
+    if not found:
+        raise Failed(f"py-spy: {done.stderr}")
+    stacks = stacks_of(path)
+    return json.loads(found[0]), stacks, sum(stacks.values())
+
+
+def kind_of(stack, kinds):
+    for frame in stack:
+        found = OF_KNOWN.match(frame)
+        if found and found[1] in kinds:
+            return found[1]
+    return None
+
+
+def against(truth, stacks, count):
+    """How far the shares are from the truth at most, in percentage points, and twice the standard error of the largest;
+    and how much of all stands with one of them."""
+    seen = collections.Counter()
+    for stack, weight in stacks.items():
+        seen[kind_of(stack, truth["kinds"])] += weight
+    whole, all_of_it = sum(n for kind, n in seen.items() if kind), sum(seen.values())
+    points = max(abs(seen[kind] / max(whole, 1) - share) for kind, share in truth["kinds"].items())
+    most, inside = max(truth["kinds"].values()), whole / max(all_of_it, 1)
+    return {"points": points * 100, "chance": 200 * (most * (1 - most) / max(count * inside, 1)) ** 0.5,
+            "stacks": count, "inside": inside}
+
+
+def measure_known(lib, spy, folder, seconds):
+    found = {}
+    for kind, arguments in (("busy", [seconds]), (f"asleep {SLEEP_MS} ms at a time", [seconds, SLEEP_MS])):
+        for name, hertz, how in OURS:
+            found[f"{kind}: {name}"] = against(*known_by_ours(lib, folder, hertz, how, arguments))
+        for name, more in (("py-spy, 1000 Hz", []), ("py-spy --nonblocking", ["--nonblocking"])) if spy else ():
+            found[f"{kind}: {name}"] = against(*known_by_other(spy, folder, more, arguments))
+    return found
+
+
 def measure(lib, options):
     if not (Path(lib).parent / "swagent").exists():
         ninja("swagent")
@@ -130,7 +194,8 @@ def measure(lib, options):
                 rate, found = theirs(spy, folder, seconds, hertz)
                 kept[name].append([a / b for a, b in zip(rate, base)])
                 stacks[name].update(found)
-    return {"rows": {name: row(name, kept[name], looks[name], stacks) for name in kept}}
+        known = measure_known(lib, spy, folder, 5 if options.quick else 30)
+    return {"rows": {name: row(name, kept[name], looks[name], stacks) for name in kept}, "known": known}
 
 
 def row(name, kept, looks, stacks):
@@ -142,8 +207,8 @@ def row(name, kept, looks, stacks):
         due = sum(n["due"] for n in looks)
         result |= {"taken": sum(n["taken"] for n in looks) / max(due, 1), "due": due, "lost": sum(n["lost"] for n in looks),
                    "look_us": statistics.median(n["look_us"] for n in looks)}
-        if stacks["py-spy, 100 Hz"]:
-            result["apart"] = apart(shares(stacks[name]), shares(stacks["py-spy, 100 Hz"]))
+        if stacks["py-spy, 1000 Hz"]:
+            result["apart"] = apart(shares(stacks[name]), shares(stacks["py-spy, 1000 Hz"]))
     return result
 
 
@@ -152,8 +217,11 @@ def show(result):
              f"{r['taken']:.3f}" if "taken" in r else "", f"{r['look_us']:.0f}" if "look_us" in r else "",
              f"{r['impossible']} of {r['stacks']}", f"{r['apart']:.1f}" if "apart" in r else ""]
             for name, r in result["rows"].items()]
+    known = [[name, f"{k['points']:.1f}", f"{k['chance']:.1f}", str(k["stacks"]), f"{k['inside']:.3f}"]
+             for name, k in result["known"].items()]
     return table(["a program that computes", "rounds kept", "95 %", "by CPU", "taken of due", "us a look",
-                  "impossible", "points from py-spy"], rows)
+                  "impossible", "points from py-spy"], rows) + "\n" + \
+        table(["a program that knows", "points from the truth", "by chance", "stacks", "in what it knows"], known)
 
 
 def wrongs(result):
@@ -168,6 +236,8 @@ def bars(result):
              ("stacks taken of those due at 1000 Hz", fast["taken"], ">=", 0.99, None),
              ("stacks taken of those due at 100 Hz", slow["taken"], ">=", 0.99, None),
              ("impossible stacks", fast["impossible"] + slow["impossible"], "<=", 0, None)]
+    known = result["known"]["busy: ours, 1000 Hz"]
+    found.append(("shares of functions at 1000 Hz, points from the truth", known["points"], "<=", 2, None))
     if "apart" in fast:
-        found.append(("shares of functions, points from py-spy's", fast["apart"], "<=", 2, None))
+        found.append(("the same, points from py-spy's", fast["apart"], "<=", 2, None))
     return found
