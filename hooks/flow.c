@@ -347,7 +347,6 @@ static void on_request_end(struct sw_sink *sink)
 static void on_response(struct sw_sink *sink, const struct sw_response *response)
 {
 	struct flow_sink *s = (struct flow_sink *)sink;
-
 	struct sw_talk *talk = s->talk;
 
 	if (!talk->count)
