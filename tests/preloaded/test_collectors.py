@@ -8,8 +8,8 @@ import pytest
 from conftest import IN_HASTE, Watch
 from raw_peer import COLLECT, RawPeer
 from sink import Sink
-from test_grpc import (EXIT_FLUSH_S, counters, curl, headers, ours, over_grpc, says, silent, status,
-                       web)  # noqa: F401  web is a fixture
+from test_grpc import EXIT_FLUSH_S, counters, curl, ours, over_grpc, web  # noqa: F401  web is a fixture
+from test_peers import headers, says, silent, status
 from test_python import PYENV
 
 pytestmark = pytest.mark.usefixtures("any_loop")

@@ -28,7 +28,8 @@ from kafka_broker import Broker
 from origin import Origin
 from raw_peer import RawPeer, well as well_spoken
 from sink import Sink
-from test_grpc import EXIT_FLUSH_S, counters, ours, says
+from test_grpc import EXIT_FLUSH_S, counters, ours
+from test_peers import says
 
 FOLDER = pathlib.Path(conftest.LIB.split(":")[-1]).parent
 EACH, TURNS = 10, 2
