@@ -87,8 +87,9 @@ def test_a_jump_out_of_the_first_request(bench, origin, compiled):
     result = bench.both([compiled("leap"), origin.port, 180], timeout=100)
     assert result.out.startswith(b"well 180,")
     found = [s.spans[0].operationName for s in bench.segments()]
-    # some are left while the process starts us, 1 in 100 on a quiet machine, and are not observed from then on
-    assert 360 <= found.count("/landed") <= 540 and found.count("/landed") % 3 == 0
+    # some are left while the process starts us, 1 in 100 to 1 in 3 by the speed of the machine, and are not observed from
+    # then on
+    assert 240 <= found.count("/landed") <= 540 and found.count("/landed") % 3 == 0
 
 
 @pytest.mark.parametrize("how", ["deferred", "async"])

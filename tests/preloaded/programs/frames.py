@@ -215,10 +215,12 @@ def running(times=2500):
     with Running(probe.probe_tid) as thread:
         failed = probe.probe_watch(thread.tid, times, 300, buffer, 1 << 25)
     stacks = [[Frame(line) for line in stack.splitlines()] for stack in buffer.value.decode().split("\n\n") if stack]
-    inside = 0
+    inside = cut = 0
     for found in stacks:
         assert impossible(found) is None, (impossible(found), found)
-        assert found[-1].name.endswith("_bootstrap"), found
+        # Up to 3.10 a generator that goes and comes may look as if nothing had called it (docs/profiling.md).
+        cut += not found[-1].name.endswith("_bootstrap")
+        assert not cut or (sys.version_info < (3, 11) and cut <= 2), found
         inside += any(f.name == "a" for f in found)
     print("read", len(stacks), "not", failed, "inside", inside)
     assert failed >= 0, "no such thread"
