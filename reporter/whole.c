@@ -112,21 +112,20 @@ static int64_t born_ns(void)
 }
 
 /* Written since this process began, under its number: by the image that this one has replaced. */
-static bool is_taken(int64_t since_ns)
+static bool is_taken(void)
 {
 	struct stat there;
 
 	return sw_sys(newfstatat, AT_FDCWD, whole.path, &there, AT_SYMLINK_NOFOLLOW) == 0 &&
-	       there.st_mtim.tv_sec * (int64_t)SW_SECOND_NS + there.st_mtim.tv_nsec >= since_ns;
+	       there.st_mtim.tv_sec * (int64_t)SW_SECOND_NS + there.st_mtim.tv_nsec >= born_ns();
 }
 
 static bool make_path(void)
 {
-	int64_t since_ns = born_ns();
 	unsigned image = 1;
 	bool ok;
 
-	while ((ok = write_path(image)) && image < IMAGES_MAX && is_taken(since_ns))
+	while ((ok = write_path(image)) && image < IMAGES_MAX && is_taken())
 		image++;
 	return ok;
 }
