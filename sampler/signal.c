@@ -185,19 +185,27 @@ static const char *field(const char *text, int n)
 	return at ? at + 1 : NULL;
 }
 
+/* The whole of a file that is open, ended in NUL. False: it is empty, or cannot be read. */
+static bool read_text(int fd, char *ret_text, size_t room)
+{
+	long got = fd < 0 ? fd : sw_sys(pread64, fd, ret_text, room - 1, 0);
+
+	if (got > 0)
+		ret_text[got] = 0;
+	return got > 0;
+}
+
 enum doing { GONE, BLOCKS, WAITS, RUNS };
 
 /* Whether a signal would be left waiting, and else whether it runs, as far as that can be known. */
 static enum doing doing_of(const struct sw_signal *s)
 {
 	char text[STAT_BYTES];
-	long got = sw_sys(pread64, s->stat, text, sizeof(text) - 1, 0);
 	const char *state, *at;
 	uint64_t blocked = 0;
 
-	if (got <= 0)
+	if (!read_text(s->stat, text, sizeof(text)))
 		return GONE;
-	text[got] = 0;
 	state = field(text, STAT_STATE);
 	at = field(text, STAT_BLOCKED);
 	if (!state || !at)
@@ -218,14 +226,10 @@ static bool is_running(const struct sw_signal *s)
 static uint64_t delay_of(const struct sw_signal *s)
 {
 	char text[STAT_BYTES];
-	long got = s->delays < 0 ? 0 : sw_sys(pread64, s->delays, text, sizeof(text) - 1, 0);
-	unsigned long long delay_ns = 0;
+	unsigned long long delay_ns;
 
-	if (got > 0) {
-		text[got] = 0;
-		if (sscanf(text, "%*u %llu", &delay_ns) != 1)
-			delay_ns = 0;
-	}
+	if (!read_text(s->delays, text, sizeof(text)) || sscanf(text, "%*u %llu", &delay_ns) != 1)
+		return 0;
 	return delay_ns;
 }
 
@@ -442,7 +446,6 @@ bool sw_signal_parse_call(const char *text, uint64_t *ret_sp, uint64_t *ret_pc)
 const struct sw_shot *sw_signal_read_waiting(struct sw_signal *s, int tid, uint32_t stack_max)
 {
 	char text[CALL_BYTES];
-	long got;
 
 	if (!signals.files || s->refused || (!s->shot && !prepare(s, tid)) ||
 	    atomic_load(&s->shot->state) == SW_SHOT_ASKED ||
@@ -450,11 +453,8 @@ const struct sw_shot *sw_signal_read_waiting(struct sw_signal *s, int tid, uint3
 		return NULL;
 	if (s->call < 0)
 		s->call = sw_proc_open_task(tid, "syscall");
-	got = s->call >= 0 ? sw_sys(pread64, s->call, text, sizeof(text) - 1, 0) : -1;
-	if (got <= 0)
-		return NULL;
-	text[got] = 0;
-	if (!sw_signal_parse_call(text, &s->shot->sp, &s->shot->pc))
+	if (!read_text(s->call, text, sizeof(text)) ||
+	    !sw_signal_parse_call(text, &s->shot->sp, &s->shot->pc))
 		return NULL;
 	s->shot->fp = s->shot->lr = 0;
 	s->shot->told = false;
