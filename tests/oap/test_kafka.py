@@ -3,7 +3,6 @@ fetches from it.
 """
 
 import signal
-import sys
 import time
 
 import pytest

@@ -5,9 +5,7 @@ What both engines promise is in test_grpc.py, test_tls.py and test_collectors.py
 
 import os
 import pathlib
-import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
@@ -15,6 +13,7 @@ import time
 import pytest
 
 import sink
+import tasklist
 from conftest import LIB, SYSTEM_PYTHON
 from sink import Sink
 from test_grpc import EXIT_FLUSH_S, Web, curl, over_grpc, ours
@@ -26,15 +25,6 @@ PLUGIN = pathlib.Path(LIB.split(":")[-1]).parent / "libswagent-grpc.so"
 pytestmark = pytest.mark.skipif(not PLUGIN.exists(), reason="the plug-in grpc is not built")
 
 FORKED = b"gRPC C core begins only once"
-# For programs: whether they have a thread of this name, which may come a moment later.
-HAS = """
-import os, time
-def names(): return {open(f'/proc/self/task/{t}/comm').read().strip() for t in os.listdir('/proc/self/task')}
-def has(name):
-    end = time.monotonic() + 20
-    while name not in names() and time.monotonic() < end: time.sleep(0.02)
-    return name in names()
-"""
 
 
 def over_core(address, **more):
@@ -52,10 +42,6 @@ def web(bench, ports, program):
     def start(address, name="web", **env):
         return Web(bench, ports(), program, over_core(address, **env), name)
     return start
-
-
-def tasks(pid):
-    return sorted(open(f"/proc/{pid}/task/{task}/comm").read().strip() for task in os.listdir(f"/proc/{pid}/task"))
 
 
 def core_alone(bench, argv, env, **options):
@@ -78,18 +64,16 @@ def test_threads_and_descriptors(web, collector):
     server = web(collector.port).ask(3)
     collector.segments(3)
     pid = server.process.pid
-    names = tasks(pid)
+    names = tasklist.names(pid)
     assert {"swagent", "swagent-grpc", "swagent-pump"} <= set(names), names
     program = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
     assert not any("event" in name for name in program), program
     own = 0
-    for task in os.listdir(f"/proc/{pid}/task"):
-        status = open(f"/proc/{pid}/task/{task}/status").read()
-        if task == str(pid) or len(os.listdir(f"/proc/{pid}/task/{task}/fd")) == len(program):
+    for status, descriptors in tasklist.each(pid, tasklist.status_and_descriptors):
+        if status["Pid"] == str(pid) or descriptors == len(program):
             continue
         own += 1
-        blocked = int(re.search(r"SigBlk:\t(\w+)", status)[1], 16)
-        assert all(blocked >> (s - 1) & 1 for s in range(1, 32) if s not in (signal.SIGKILL, signal.SIGSTOP)), status
+        assert tasklist.blocks_all(status), status
     assert own >= 5, names
     server.stop()
 
@@ -209,17 +193,17 @@ def test_forks_under_load(bench, origin, compiled, ports, authority, secure):
 
 def test_children_use_our_own(bench, origin, collector):
     url = f"http://127.0.0.1:{origin.port}"
-    script = (HAS + "import urllib.request as u\n"
+    script = (tasklist.HERE + "import urllib.request as u\n"
               f"def ask(p): u.urlopen('{url}/' + p).read()\n"
               "ask('before')\n"
-              "print(has('swagent-grpc'))\n"
+              "print(tasklist.has('swagent-grpc'))\n"
               "for i in range(3):\n"
               "    if os.fork() == 0:\n"
-              "        ask(f'child{i}'); print(has('swagent'), end=' '); time.sleep(0.5)\n"
-              "        print('swagent-grpc' in names(), flush=True); os._exit(0)\n"
+              "        ask(f'child{i}'); print(tasklist.has('swagent'), end=' '); time.sleep(0.5)\n"
+              "        print('swagent-grpc' in tasklist.names(), flush=True); os._exit(0)\n"
               "    os.wait()\n"
               "ask('after')\n"
-              "print(has('swagent-grpc'))\n")
+              "print(tasklist.has('swagent-grpc'))\n")
     result = bench.run([SYSTEM_PYTHON, "-c", script], env=over_core(collector.port))
     assert result.out == b"True\n" + b"True False\n" * 3 + b"True\n", result
     [line] = ours(result.err)
@@ -230,11 +214,11 @@ def test_children_use_our_own(bench, origin, collector):
 
 def test_a_parent_that_never_used_it(bench, origin, collector):
     """A server that makes its workers first: each has C core, and nothing is to be said."""
-    script = (HAS + "import urllib.request as u\n"
+    script = (tasklist.HERE + "import urllib.request as u\n"
               "for i in range(3):\n"
               "    if os.fork() == 0:\n"
               f"        u.urlopen('http://127.0.0.1:{origin.port}/').read()\n"
-              "        print(has('swagent-grpc'), flush=True)\n"
+              "        print(tasklist.has('swagent-grpc'), flush=True)\n"
               "        os._exit(0)\n"
               "    os.wait()\n")
     result = bench.run([SYSTEM_PYTHON, "-c", script], env=over_core(collector.port))
@@ -276,10 +260,10 @@ def test_children_past_fork(bench, origin, compiled, collector, how):
 @pytest.mark.skipif(os.geteuid() != 0, reason="not root")
 def test_setuid(bench, origin, collector):
     """libc makes all threads of the process take the step, by a signal: C core's, too."""
-    script = ("import os, time, urllib.request as u\n"
+    script = (tasklist.HERE + "import urllib.request as u\n"
               f"u.urlopen('http://127.0.0.1:{origin.port}/a').read(); time.sleep(0.5)\n"
               "os.setgid(65534); os.setuid(65534)\n"
-              "print({open(f'/proc/self/task/{t}/status').read().split('Uid:')[1].split()[0] for t in os.listdir('/proc/self/task')})\n")
+              "print({thread['Uid'].split()[0] for thread in tasklist.statuses()})\n")
     result = bench.both([SYSTEM_PYTHON, "-c", script], env=over_core(collector.port))
     assert result.out == b"{'65534'}\n"
     collector.segments(1)
@@ -329,7 +313,7 @@ def ping(name):
 first = {first}
 if first: ping('theirs')
 u.urlopen('http://127.0.0.1:{origin}/').read()
-ours = has('swagent-grpc')
+ours = tasklist.has('swagent-grpc')
 ping('theirs')
 print('done', ours)
 """
@@ -338,7 +322,7 @@ print('done', ours)
 @pytest.mark.parametrize("first", [True, False], ids=["theirs-first", "ours-first"])
 def test_program_with_its_own_grpc(bench, origin, collector, first):
     """grpcio's wheel has a C core of its own, another version: both work, and both end well."""
-    script = HAS + OWN.format(here=os.path.dirname(sink.__file__), port=collector.port, origin=origin.port, first=first)
+    script = tasklist.HERE + OWN.format(here=os.path.dirname(sink.__file__), port=collector.port, origin=origin.port, first=first)
     result = bench.run([sys.executable, "-c", script], env=over_core(collector.port))
     assert (result.rc, result.out, result.err) == (0, b"done True\n", b""), result
     assert sum(p.service == "theirs" for p in collector.pings) == 1 + first

@@ -5,7 +5,6 @@ The damage is done by the program, which writes nonsense into a record that wait
 49 of shared/spec/preload-pitfalls.md in so far as a fault of ours must not become the program's.
 """
 
-import os
 import re
 
 import pytest

@@ -2,8 +2,6 @@
 lose what could have been delivered. The broker is kafka_broker.Broker, by hand."""
 
 import os
-import re
-import signal
 import ssl
 import subprocess
 import sys
@@ -12,6 +10,7 @@ import time
 import pytest
 
 import kafka_broker
+import tasklist
 from conftest import IN_HASTE, PATIENT
 from kafka_broker import Broker
 from origin import get
@@ -623,26 +622,19 @@ def test_a_child_of_its_own(bench, origin, broker):
 # ---- what the program could notice ----
 
 
-def tasks(pid):
-    return sorted(open(f"/proc/{pid}/task/{task}/comm").read().strip() for task in os.listdir(f"/proc/{pid}/task"))
-
-
 def test_threads_and_descriptors(web, broker):
     """Its threads have our table of descriptors, block all signals, and are known by their names."""
     server = web(broker.port).ask(3)
     broker.segments(3)
     pid = server.process.pid
-    names = tasks(pid)
+    names = tasklist.names(pid)
     assert "swagent" in names and "rdk:main" in names, names
     program = {os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")}
     assert not any("eventfd" in name for name in program), program
-    for task in os.listdir(f"/proc/{pid}/task"):
-        status = open(f"/proc/{pid}/task/{task}/status").read()
-        if not re.search(r"Name:\t(swagent|rdk:)", status):
-            continue
-        blocked = int(re.search(r"SigBlk:\t(\w+)", status)[1], 16)
-        assert all(blocked >> (s - 1) & 1 for s in range(1, 32) if s not in (signal.SIGKILL, signal.SIGSTOP)), status
-        assert len(os.listdir(f"/proc/{pid}/task/{task}/fd")) >= 4
+    for status, descriptors in tasklist.each(pid, tasklist.status_and_descriptors):
+        if status["Name"].startswith(("swagent", "rdk:")):
+            assert tasklist.blocks_all(status), status
+            assert descriptors >= 4
     server.stop()
 
 
@@ -710,12 +702,12 @@ def test_a_dead_name_server(bench, tmp_path, origin):
     (tmp_path / "slow.c").write_text(SLOW_NAMES)
     slow = tmp_path / "slow.so"
     subprocess.run(["gcc", "-shared", "-fPIC", "-w", "-o", slow, tmp_path / "slow.c"], check=True)
-    script = ("import os, time, socket\n"
+    script = (tasklist.HERE + "import socket\n"
               "def ask():\n"
               f"    s = socket.socket(); s.connect(('127.0.0.1', {origin.port}))\n"
               "    s.send(b'GET /a HTTP/1.1\\r\\nHost: h\\r\\nConnection: close\\r\\n\\r\\n')\n"
               "    while s.recv(4096): pass\n"
-              "def there(): return any('rdk' in open(f'/proc/self/task/{t}/comm').read() for t in os.listdir('/proc/self/task'))\n"
+              "def there(): return any('rdk' in name for name in tasklist.names())\n"
               "ask(); end = time.monotonic() + 20\n"
               "while not there() and time.monotonic() < end: time.sleep(0.05)\n"
               "print(there())\n"

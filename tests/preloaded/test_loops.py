@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+import tasklist
 from conftest import has_io_uring
 from origin import get
 from sink import Sink
@@ -105,8 +106,7 @@ def test_the_program_has_no_thread_more(bench, ports, program, collector):
     server = bench.start(program("web.py", port, 0), port, name="web", env=env)
     get(port, "/hello")
     collector.segments(1)
-    names = [open(f"/proc/{server.pid}/task/{task}/comm").read().strip()
-             for task in os.listdir(f"/proc/{server.pid}/task")]
+    names = tasklist.names(server.pid)
     assert names.count("swagent") == 1 and not [name for name in names if name.startswith("iou-")], names
     assert not [fd for fd in os.listdir(f"/proc/{server.pid}/fd")
                 if "io_uring" in os.readlink(f"/proc/{server.pid}/fd/{fd}")]

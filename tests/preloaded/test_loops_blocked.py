@@ -1,7 +1,6 @@
 """Event loops that one callback holds: reported once, in time, with the right request and, for Python,
 the frame that held it; and whatever is no loop, or was not held, is never reported."""
 
-import os
 import shutil
 import signal
 import socket
@@ -12,6 +11,7 @@ import time
 import pytest
 
 import reader
+import tasklist
 from conftest import HERE, SYSTEM_PYTHON, Watch
 from test_python import PYTHONS
 
@@ -452,19 +452,9 @@ def test_an_idle_server_is_not_looked_at(python):
     """Our thread sleeps as long as it does without loops."""
     python.ask("hello")
     time.sleep(3.5)  # by now nobody looks any more
-    before = wakes(python.program.pid)
+    before = tasklist.wakes(python.program.pid)
     time.sleep(2)
-    assert wakes(python.program.pid) - before <= 1
-
-
-def wakes(pid):
-    for task in os.listdir(f"/proc/{pid}/task"):
-        with open(f"/proc/{pid}/task/{task}/comm") as name:
-            if name.read().strip() != "swagent":
-                continue
-        with open(f"/proc/{pid}/task/{task}/status") as status:
-            return next(int(line.split()[1]) for line in status if line.startswith("voluntary"))
-    raise AssertionError("no thread of ours")
+    assert tasklist.wakes(python.program.pid) - before <= 1
 
 
 def test_threads_that_wait_oddly_are_none_the_worse(bench, port, compiled):

@@ -12,6 +12,7 @@ import time
 import pytest
 
 import reader
+import tasklist
 from conftest import BUILD, SYSTEM_PYTHON
 from http_sink import HttpSink
 from origin import get
@@ -193,18 +194,11 @@ def test_idle_process_sleeps(bench, ports, program):
     """With nothing to do our thread wakes once a period."""
     web = Web(bench, ports(), program, {"SW_AGENT_METER_REPORTER_PERIOD": 2,
                                         "SW_AGENT_COLLECTOR_HEARTBEAT_PERIOD": 3600}).ask(3)
-    tasks = pathlib.Path(f"/proc/{web.process.pid}/task")
-    [task] = [t for t in tasks.iterdir() if (t / "comm").read_text() == "swagent\n"]
-
-    def wakes():
-        [line] = [x for x in (task / "status").read_text().splitlines() if x.startswith("voluntary")]
-        return int(line.split()[1])
-
     time.sleep(3)
-    before, begin = wakes(), time.monotonic()
+    before, begin = tasklist.wakes(web.process.pid), time.monotonic()
     time.sleep(6.5)
     periods = (time.monotonic() - begin) / 2 + 1
-    assert 1 <= wakes() - before <= periods * 2, "the wake, and the write of its file perhaps"
+    assert 1 <= tasklist.wakes(web.process.pid) - before <= periods * 2, "the wake, and the write of its file perhaps"
     web.stop()
 
 

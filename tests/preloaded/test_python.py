@@ -7,12 +7,9 @@ import re
 import socket
 import subprocess
 import sys
-import threading
-import time
 
 import pytest
 
-import reader
 from conftest import HERE, SYSTEM_PYTHON
 from test_examples import CALLS, CLIENTS, NONE, REQUESTS, RIGHT, Example, check_answers, interleaved, slowly
 

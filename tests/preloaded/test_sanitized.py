@@ -7,7 +7,6 @@ setlocale under ASan, with and without us), so these are Python programs.
 import os
 import re
 import subprocess
-import sys
 
 import pytest
 

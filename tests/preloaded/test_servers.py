@@ -9,7 +9,7 @@ import threading
 import pytest
 
 import reader
-from origin import call, get, plain_answer
+from origin import call, get
 
 VENV = sys.executable
 GUNICORN = [VENV, "-m", "gunicorn", "--worker-tmp-dir", "/tmp", "--no-control-socket",

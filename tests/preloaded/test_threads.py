@@ -21,9 +21,7 @@ SW_LONG=1: as many as the issue says.
 """
 
 import os
-import pathlib
 import re
-import shutil
 import signal
 import subprocess
 
@@ -289,7 +287,7 @@ def test_locales(bench, origin, tmp_path, locale):
     folder.mkdir()
     name, _, charset = locale.partition(".")
     if charset:
-        made = subprocess.run(["localedef", "-i", name, "-f", charset, str(folder / locale)], capture_output=True)
+        subprocess.run(["localedef", "-i", name, "-f", charset, str(folder / locale)], capture_output=True)
         if not (folder / locale).exists():
             pytest.skip("no localedef or its sources")
     path = build(tmp_path / "own", "own.c", "-DLOCALE")
