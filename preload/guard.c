@@ -26,7 +26,7 @@ static bool stamp_is_dead(struct sw_guest *g, uintptr_t frame)
 {
 	uintptr_t distance = frame > g->frame ? frame - g->frame : g->frame - frame;
 
-	if (distance < STACK_SPAN && frame > g->frame)
+	if (distance < STACK_SPAN && frame >= g->frame)
 		return true;
 	return ++g->refused > REFUSALS_MAX;
 }

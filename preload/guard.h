@@ -6,9 +6,9 @@
  * cancelled or be left by longjmp. While a thread is inside, its further hooked calls (a signal
  * handler's) go straight to the real function.
  *
- * The stamp is the address of the entering stack frame. A frame that was left by siglongjmp,
- * cancellation or a killed greenlet is below the next frame that asks (stacks grow down), is
- * recognised by that, and its stamp is taken over. Otherwise (deeper
+ * The stamp is the address of the entering stack frame. Stacks grow down, so a frame that was left by
+ * siglongjmp, cancellation or a killed greenlet is below the next frame that asks, or where that is
+ * when its caller calls again. By this it is recognised, and its stamp taken over. Otherwise (deeper
  * frames, another stack) the stamp is taken over after many refusals, because no handler makes so
  * many.
  */

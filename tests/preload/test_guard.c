@@ -99,6 +99,20 @@ Test(guard, a_frame_left_by_long_jump_is_taken_over)
 	sw_guest_leave(g);
 }
 
+/* The same caller calls again, so its calls' frames lie where the one did that was left. No
+ * handler's frame can: that of the interrupted section is still there. */
+Test(guard, a_frame_left_by_long_jump_is_taken_over_by_the_next_call_of_its_caller)
+{
+	jmp_buf back;
+
+	if (setjmp(back) == 0) {
+		enter_deeper();
+		longjmp(back, 1);
+	}
+	cr_assert_eq(enter_deeper(), &sw_guest_self);
+	cr_assert_eq(sw_guest_self.refused, 0);
+}
+
 /* On another stack addresses say nothing: refused often, then taken over. */
 Test(guard, another_stack_is_taken_over_late)
 {
