@@ -351,7 +351,7 @@ def test_collector_appears(web, ports):
     time.sleep(1)
     with Sink(port) as collector:
         collector.segments(30)
-        assert collector.properties
+        assert collector.until(lambda: collector.properties)
         server.stop(warnings=1)
 
 
@@ -447,7 +447,7 @@ def test_unimplemented(web, collector, missing):
     server.stop(warnings=len(ours(server.output())))
     assert len(ours(server.output())) <= 1
     if MANAGEMENT not in missing:
-        assert collector.properties
+        assert collector.until(lambda: collector.properties)
 
 
 def test_a_service_that_appears_later(web, ports):

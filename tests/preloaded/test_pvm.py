@@ -70,8 +70,8 @@ def test_python(bench, program, python):
     assert all(0 < share < 110 for share in found[PVM + "process_cpu_utilization"])
     assert all(0 <= share <= 100 for share in found[PVM + "total_cpu_utilization"])
     total = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGESIZE")
-    [share, *_] = found[PVM + "process_mem_utilization"][-1:]
-    assert 0 < share <= 100 and share >= 50 * said["rss"] / total
+    for share in found[PVM + "process_mem_utilization"]:  # what is not ballast comes and goes by 20 MB
+        assert 0.7 < share / (100 * said["rss"] / total) < 1.4
     assert all(0 < share <= 100 for share in found[PVM + "total_mem_utilization"])
 
 
