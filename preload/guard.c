@@ -6,6 +6,7 @@
 
 #include "preload/module.h"
 #include "preload/sys.h"
+#include "preload/tallies.h"
 
 /* Two frames of one thread are nearer to each other than this, or on different stacks. */
 #define STACK_SPAN (8u << 20)
@@ -40,6 +41,7 @@ struct sw_guest *sw_guest_enter_slow(struct sw_guest *g, uintptr_t frame)
 	if (g->frame && !stamp_is_dead(g, frame))
 		return NULL;
 	g->refused = 0;
+	g->timed = false; /* the one that was left, if any */
 	g->frame = frame;
 	atomic_signal_fence(memory_order_seq_cst);
 	return g;
@@ -54,6 +56,47 @@ void sw_guest_kick(struct sw_guest *g)
 		sw_modules_kick();
 	if (left)
 		sw_modules_left(g);
+	if (g->timed) {
+		sw_guest_time_end(g);
+		g->timed = false;
+	}
+}
+
+/* Processor time, not the clock's: a thread that is put off in our section is not kept by it. */
+static uint64_t spent_ns(void)
+{
+	return sw_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+void sw_guest_draw(struct sw_guest *g)
+{
+	static _Atomic uint32_t dice;
+	int32_t n = (int32_t)(atomic_fetch_add_explicit(&dice, 0x9e3779b9u, memory_order_relaxed) /
+			      (UINT32_MAX / SW_GUEST_TIMED_EACH + 1));
+	uint64_t begin_ns;
+
+	g->untimed = g->drawn ? n + SW_GUEST_TIMED_EACH / 2 - 1 : n;
+	if (g->drawn) {
+		g->timed = true;
+		begin_ns = spent_ns();
+		sw_guest_time_begin(g);
+		g->clock_ns = g->timed_ns - begin_ns;
+	}
+	g->drawn = true;
+}
+
+void sw_guest_time_begin(struct sw_guest *g)
+{
+	g->timed_ns = spent_ns();
+}
+
+void sw_guest_time_end(struct sw_guest *g)
+{
+	uint64_t took_ns = g->timed_ns ? spent_ns() - g->timed_ns : 0;
+
+	g->timed_ns = 0;
+	if (took_ns > g->clock_ns)
+		sw_tally_add(g, SW_TALLY_HOOK_NS, (took_ns - g->clock_ns) * SW_GUEST_TIMED_EACH);
 }
 
 void sw_guest_mark_ours(void)

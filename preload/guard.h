@@ -49,6 +49,11 @@ struct sw_guest {
 	bool mixed;	 /* this thread has had two requests open at once (hooks/context.h) */
 	bool kick;	 /* the reporter wants to be told, once we have left */
 	bool left;	 /* modules want to be told, once we have left (preload/module.h) */
+	bool drawn;	 /* `untimed` was set, not only begun with */
+	bool timed;	 /* this section is one of those that are timed */
+	int32_t untimed; /* entries before the next that is */
+	uint64_t timed_ns;   /* processor time at which its present part began; 0: none runs */
+	uint64_t clock_ns;   /* what asking for that time took */
 	uint8_t lent_by; /* enum sw_lent */
 	uint32_t ring;	 /* the ring that this thread tries first */
 	int tid;	 /* of this thread, 0 until asked */
@@ -74,6 +79,17 @@ extern const _Atomic uint64_t *_Atomic sw_process_mark;
 struct sw_guest *sw_guest_enter_slow(struct sw_guest *g, uintptr_t frame);
 void sw_guest_kick(struct sw_guest *g);
 
+/*
+ * How much processor time our sections take is told from one in some thousand, without the real
+ * calls between (preload/tallies.def, HOOK_NS). These three: whether the one that begins is timed,
+ * and around its parts.
+ */
+#define SW_GUEST_TIMED_EACH 1024 /* on the average, at random, so that no rhythm meets another */
+
+void sw_guest_draw(struct sw_guest *g);
+void sw_guest_time_begin(struct sw_guest *g);
+void sw_guest_time_end(struct sw_guest *g);
+
 /* The guest of this thread, or NULL: pass straight through. */
 static inline struct sw_guest *sw_guest_enter(void)
 {
@@ -87,6 +103,8 @@ static inline struct sw_guest *sw_guest_enter(void)
 		return sw_guest_enter_slow(g, frame);
 	g->frame = frame;
 	atomic_signal_fence(memory_order_seq_cst);
+	if (SW_UNLIKELY(g->untimed-- <= 0))
+		sw_guest_draw(g);
 	return g;
 }
 
@@ -95,19 +113,25 @@ static inline void sw_guest_resume(struct sw_guest *g)
 {
 	g->frame = (uintptr_t)__builtin_frame_address(0);
 	atomic_signal_fence(memory_order_seq_cst);
+	if (SW_UNLIKELY(g->timed))
+		sw_guest_time_begin(g);
 }
 
-/* Before the real call, and (with sw_guest_leave) at the end. */
+/* Before the real call. */
 static inline void sw_guest_pause(struct sw_guest *g)
 {
+	if (SW_UNLIKELY(g->timed))
+		sw_guest_time_end(g);
 	atomic_signal_fence(memory_order_seq_cst);
 	g->frame = 0;
 }
 
+/* At the end. */
 static inline void sw_guest_leave(struct sw_guest *g)
 {
-	sw_guest_pause(g);
-	if (SW_UNLIKELY(g->kick | g->left))
+	atomic_signal_fence(memory_order_seq_cst);
+	g->frame = 0;
+	if (SW_UNLIKELY(g->kick | g->left | g->timed))
 		sw_guest_kick(g);
 }
 

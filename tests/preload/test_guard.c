@@ -8,6 +8,7 @@
 
 #include <criterion/criterion.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -15,6 +16,7 @@
 
 #include "preload/real.h"
 #include "preload/sys.h"
+#include "preload/tallies.h"
 #include "tests/preload/stub_modules.h"
 
 #define NOINLINE __attribute__((noinline))
@@ -347,4 +349,50 @@ Test(guard, cancelled_in_shelter)
 	pthread_join(thread, &result);
 	cr_assert_eq(result, PTHREAD_CANCELED);
 	cr_assert(c.cleaned && !c.blocked);
+}
+
+/* ---- what our sections take ---- */
+
+static void burn(uint64_t ns)
+{
+	uint64_t begin = sw_clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+	while (sw_clock_ns(CLOCK_THREAD_CPUTIME_ID) - begin < ns)
+		;
+}
+
+/* Two parts of 5 us with a real call of 20 between, as often as gives some 30 samples. */
+Test(guard, time_in_our_sections_is_told_from_some)
+{
+	uint64_t told;
+
+	for (int i = 0; i < 30 * SW_GUEST_TIMED_EACH; i++) {
+		struct sw_guest *g = sw_guest_enter();
+
+		burn(5000);
+		sw_guest_pause(g);
+		if (i % 64 == 0)
+			burn(64 * 20000);
+		sw_guest_resume(g);
+		burn(5000);
+		sw_guest_leave(g);
+	}
+	told = sw_tally_read(SW_TALLY_HOOK_NS) / (30 * SW_GUEST_TIMED_EACH);
+	cr_assert(told > 7000 && told < 16000, "%" PRIu64 " ns of each", told);
+}
+
+/* Half a section that was jumped out of is not counted on with what follows. */
+Test(guard, a_section_that_was_left_is_not_timed_on)
+{
+	for (volatile int i = 0; i < 20 * SW_GUEST_TIMED_EACH; i++) {
+		jmp_buf back;
+
+		if (setjmp(back) == 0) {
+			enter_deeper();
+			longjmp(back, 1);
+		}
+		burn(20000);
+		sw_guest_leave(enter_deeper());
+	}
+	cr_assert_lt(sw_tally_read(SW_TALLY_HOOK_NS), 100000000);
 }

@@ -120,6 +120,14 @@ def test_connections_and_bytes(blocks):
     assert max(blocks.readings()[("swagent_accept_queue",)]) == 1
 
 
+def test_what_the_hooks_take(blocks):
+    """Told from one in a thousand of our sections, of which a request has five and more; some us each."""
+    for _ in range(1200):
+        blocks.ask("hello")
+    took_ms = blocks.wait("swagent_hook_time")
+    assert 0 < took_ms < 1200, "less than a millisecond each"
+
+
 def test_an_accept_queue_that_grows_is_seen(blocks):
     """While the loop is held nobody accepts; when it is free again the kernel tells how many wait."""
     holder = threading.Thread(target=blocks.ask, args=["sleep/2000"])
