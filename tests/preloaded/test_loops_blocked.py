@@ -279,9 +279,12 @@ def test_a_stopped_process_holds_no_loop(python):
     """As a debugger or a suspended machine would do it, in mid-turn. What is held for 60 ms, and
     stopped for 1.5 s meanwhile, was held for 60 ms."""
     python.ask("hello")
+    python.bench.segments(1)
+    before = tasklist.wakes(python.program.pid)
     asker = threading.Thread(target=python.ask, args=["sleep/60"])
     asker.start()
-    time.sleep(0.03)
+    while asker.is_alive() and tasklist.wakes(python.program.pid) == before:
+        time.sleep(0.002)  # of a turn that nobody has looked at such time counts
     python.program.send_signal(signal.SIGSTOP)
     time.sleep(1.5)
     python.program.send_signal(signal.SIGCONT)
@@ -331,6 +334,7 @@ def test_a_greenlet_that_holds_its_loop_is_seen_from_the_second_request_on(bench
     """The first is read in the turn that accepts the first connection, when nobody looks yet."""
     served = Served(bench, LOOPS["gevent"][0](port), port)
     served.ask("hello")
+    bench.segments(1)  # now our thread is there
     served.ask("sleep/300")
     (log, event), = served.reported()
     assert is_of(log, event, served.segment("sleep/300"))
