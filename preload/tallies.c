@@ -34,5 +34,6 @@ void sw_tallies_forked(void)
 	for (int i = 0; i < SW_TALLY_COUNT; i++)
 		inherited[i] = sum((enum sw_tally)i);
 	atomic_store(&sw_backlog.most, 0);
+	atomic_store(&sw_backlog.waited_ms, 0);
 	atomic_store(&sw_lookup_longest_ns, 0);
 }

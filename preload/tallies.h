@@ -48,10 +48,12 @@ void sw_tallies_forked(void);
 
 /*
  * How many connections waited to be accepted when one was: what the kernel said last, and the most
- * since it was taken, and the room of that queue. Asked some times a second at most.
+ * since it was taken, and the room of that queue; and how long that one had waited, the longest
+ * since it was taken. Asked some times a second at most.
  */
 struct sw_backlog {
 	_Atomic uint32_t last, most, room;
+	_Atomic uint64_t waited_ms;
 	_Atomic uint64_t asked_ns; /* CLOCK_MONOTONIC_COARSE */
 };
 

@@ -69,6 +69,8 @@ static void put_backlog(struct sw_meter_sink *sink)
 		return; /* never asked, or no TCP */
 	sw_meters_put(sink, SW_METER_BACKLOG, NULL, atomic_exchange(&sw_backlog.most, 0));
 	sw_meters_put(sink, SW_METER_BACKLOG_ROOM, NULL, room);
+	sw_meters_put(sink, SW_METER_BACKLOG_WAIT, NULL,
+		      (double)atomic_exchange(&sw_backlog.waited_ms, 0));
 }
 
 /* ---- descriptors ---- */

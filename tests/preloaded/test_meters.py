@@ -3,6 +3,7 @@ Each test makes the program do a known thing and reads what the last period says
 
 import socket
 import ssl
+import sys
 import threading
 import time
 
@@ -138,6 +139,43 @@ def test_an_accept_queue_that_grows_is_seen(blocks):
     blocks.wait("swagent_accept_queue", until=lambda n: n >= 20)
     for talk in waiting:
         talk.close()
+
+
+LATE = """
+import socket, sys, time
+server = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+talk, _ = server.accept()          # this one is waited for
+talk.send(b"x")
+talk.recv(1)
+time.sleep(0.3)
+talk, _ = server.accept()
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("says_something", [False, True])
+def test_how_long_a_connection_waited(bench, port, says_something):
+    metered = Metered(bench, [SYSTEM_PYTHON, "-c", LATE, port], port)
+    with socket.create_connection(("127.0.0.1", port)) as talk:
+        assert talk.recv(1) == b"x"
+        assert metered.wait("swagent_accept_wait") < 250
+        talk.sendall(b"x")
+        with socket.create_connection(("127.0.0.1", port)) as late:
+            if says_something:
+                late.sendall(b"x")
+            metered.wait("swagent_accept_wait", until=lambda ms: ms >= 250)
+        metered.wait("swagent_accept_wait", until=lambda ms: ms == 0)
+
+
+@pytest.mark.parametrize("loop", [[], ["uvloop"]])
+def test_how_long_they_waited_for_a_loop(bench, port, program, loop):
+    blocks = Metered(bench, [*program("blocks.py", *loop, python=sys.executable), port], port)
+    holder = threading.Thread(target=blocks.ask, args=["sleep/1000"])
+    holder.start()
+    time.sleep(0.3)
+    with socket.create_connection(("127.0.0.1", port)):
+        holder.join()
+        blocks.wait("swagent_accept_wait", until=lambda ms: ms >= 250)
 
 
 def test_descriptors_in_use(bench, port):
