@@ -118,6 +118,9 @@ sw_ref sw_talk_request(struct sw_guest *g, struct sw_talk *talk);
 
 void sw_talk_find_address(int fd, struct sw_talk *talk);
 
+/* Did everything that passed on this socket pass through us? False also where nobody knows. */
+bool sw_talk_saw_all(int fd, const struct sw_talk *talk);
+
 /* Releases what an injection holds. forget: the Exit never began. */
 void sw_inject_drop(struct sw_talk *talk, bool forget);
 
