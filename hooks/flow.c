@@ -10,6 +10,7 @@
 
 #include "hooks/blocked.h"
 #include "hooks/context.h"
+#include "hooks/handshake.h"
 #include "hooks/log.h"
 #include "hooks/python/python.h"
 #include "hooks/shy.h"
@@ -260,6 +261,7 @@ struct flow_sink {
 	struct sw_talk *talk;
 	int fd;
 	bool full;    /* more open requests than we follow */
+	bool enough;  /* what is to come does not concern us */
 	bool closing; /* the end is our closing, not bytes that were seen */
 };
 
@@ -368,10 +370,17 @@ static void on_response_end(struct sw_sink *sink, bool whole)
 			      : SW_ENDING_WHOLE);
 }
 
+static void on_handshake(struct sw_sink *sink, enum sw_handshake what)
+{
+	struct flow_sink *s = (struct flow_sink *)sink;
+
+	s->enough |= !sw_handshake(s->g, s->fd, s->talk, what);
+}
+
 static struct flow_sink flow_sink(struct sw_guest *g, int fd, struct sw_talk *talk)
 {
 	return (struct flow_sink){
-		.sink = {on_request, on_request_end, on_response, on_response_end},
+		.sink = {on_request, on_request_end, on_response, on_response_end, on_handshake},
 		.g = g,
 		.talk = talk,
 		.fd = fd,
@@ -379,12 +388,6 @@ static struct flow_sink flow_sink(struct sw_guest *g, int fd, struct sw_talk *ta
 }
 
 /* ---- bytes ---- */
-
-/* A handshake message in a record of any version of TLS, and the message is the client's first. */
-static bool is_client_hello(struct sw_bytes first)
-{
-	return first.len > 5 && first.at[0] == 22 && first.at[1] == 3 && first.at[5] == 1;
-}
 
 bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes first)
 {
@@ -400,10 +403,6 @@ bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes fir
 		}
 		more |= answer == SW_SNIFF_MORE;
 	}
-	if (!more && is_client_hello(first))
-		sw_tally_add(
-			g, talk->role == SW_ROLE_SERVER ? SW_TALLY_TLS_ACCEPTED : SW_TALLY_TLS_MADE,
-			1);
 	if (!more)
 		go_deaf(g, talk, SW_COUNTER_CONNECTION_OPAQUE);
 	return false;
@@ -442,7 +441,7 @@ static ssize_t feed_once(struct flow_sink *s, enum sw_side side, struct sw_bytes
 			return 0;
 	}
 	took = sw_talk_parser(talk)->feed(talk->parser_state, side, bytes, &s->sink);
-	return s->full ? SW_FEED_LOST : took;
+	return s->full ? SW_FEED_LOST : s->enough ? SW_FEED_OPAQUE : took;
 }
 
 /* One step: how many of the new bytes were dealt with, or negative. */
@@ -515,6 +514,8 @@ static void finish_side(struct sw_guest *g, int fd, struct sw_talk *talk, enum s
 
 	if (talk->phase == SW_PHASE_FEED)
 		sw_talk_parser(talk)->finish(talk->parser_state, side, &s.sink);
+	if (s.enough)
+		go_deaf(g, talk, SW_COUNTER_CONNECTION_OPAQUE);
 }
 
 void sw_flow_bytes(struct sw_guest *g, int fd, enum sw_direction direction, const struct iovec *iov,
@@ -576,7 +577,7 @@ static void end_talk(struct sw_guest *g, int fd, struct sw_talk *talk)
 	if (talk->phase == SW_PHASE_FEED && (!talk->count || sw_talk_saw_all(fd, talk)))
 		sw_talk_parser(talk)->finish(talk->parser_state, SW_RESPONSES, &s.sink);
 	if (talk->phase != SW_PHASE_DEAF)
-		go_deaf(g, talk, SW_COUNTER_COUNT);
+		go_deaf(g, talk, s.enough ? SW_COUNTER_CONNECTION_OPAQUE : SW_COUNTER_COUNT);
 }
 
 /* One descriptor less leads to the talk behind `entry`. */

@@ -63,10 +63,21 @@ struct sw_response {
 	bool error;
 };
 
+/* What becomes of the handshake that a conversation begins with. */
+enum sw_handshake {
+	SW_HANDSHAKE_BEGINS,
+	SW_HANDSHAKE_ANSWERED, /* all is said; whether the server likes it is to be seen */
+	SW_HANDSHAKE_DONE,     /* this and what follows are outcomes, and told last */
+	SW_HANDSHAKE_FAILED,
+	SW_HANDSHAKE_CUT,     /* a side ends before: failed, if all bytes were seen */
+	SW_HANDSHAKE_UNKNOWN, /* the bytes do not tell */
+};
+
 /*
- * Where facts go. Implemented by the flow and by the tests. Callbacks run inside feed() and
+ * Where facts go. Implemented by the flow and by the tests. Callbacks run inside feed(), skip() and
  * finish(), never reach back into the parser, and come in this order for each exchange:
  * request, request_end, response, response_end, where request_end may also come after response.
+ * Of a handshake: BEGINS, perhaps ANSWERED, an outcome.
  */
 struct sw_sink {
 	void (*request)(struct sw_sink *sink, const struct sw_request *request);
@@ -74,6 +85,7 @@ struct sw_sink {
 	void (*response)(struct sw_sink *sink, const struct sw_response *response);
 	/* whole is false when the answer was cut short. The exchange is over. */
 	void (*response_end)(struct sw_sink *sink, bool whole);
+	void (*handshake)(struct sw_sink *sink, enum sw_handshake what);
 };
 
 enum sw_sniff {

@@ -52,6 +52,10 @@ struct sw_talk {
 	uint64_t tallied[2]; /* of these, counted (preload/tallies.h) */
 	uint64_t cookie;    /* SO_COOKIE at connect (Linux 4.6); 0: never inject */
 
+	uint64_t shaking_ns; /* when its handshake began; once answered, how long that took */
+	uint32_t forks;	     /* of the process, when it began (preload/process.h) */
+	bool answered;
+
 	/* A message head in pieces, by side: index + 1 in sw_pool_heads, and bytes in it. */
 	struct {
 		uint32_t slot, len;

@@ -4,6 +4,7 @@
 struct sw_tally_place sw_tally_places[SW_TALLY_PLACES];
 struct sw_backlog sw_backlog;
 _Atomic uint64_t sw_lookup_longest_ns;
+_Atomic uint64_t sw_handshake_longest_ns[2];
 
 /* What the parent had counted when this process was forked from it. */
 static uint64_t inherited[SW_TALLY_COUNT];
@@ -36,4 +37,6 @@ void sw_tallies_forked(void)
 	atomic_store(&sw_backlog.most, 0);
 	atomic_store(&sw_backlog.waited_ms, 0);
 	atomic_store(&sw_lookup_longest_ns, 0);
+	atomic_store(&sw_handshake_longest_ns[0], 0);
+	atomic_store(&sw_handshake_longest_ns[1], 0);
 }

@@ -61,6 +61,8 @@ extern struct sw_backlog sw_backlog;
 
 /* The longest lookup, in nanoseconds, since it was taken. */
 extern _Atomic uint64_t sw_lookup_longest_ns;
+/* The longest handshake, by enum sw_role of hooks/flow.h. */
+extern _Atomic uint64_t sw_handshake_longest_ns[2];
 
 static inline void sw_tally_most(_Atomic uint64_t *most, uint64_t n)
 {

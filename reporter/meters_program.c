@@ -45,10 +45,34 @@ static void put_connections(struct sw_meter_sink *sink)
 	put_open(sink, "made", SW_TALLY_MADE, SW_TALLY_MADE_ENDED);
 	put_tally(sink, SW_METER_CONNECTIONS_BEGUN, "accepted", SW_TALLY_ACCEPTED, 1);
 	put_tally(sink, SW_METER_CONNECTIONS_BEGUN, "made", SW_TALLY_MADE, 1);
-	put_tally(sink, SW_METER_TLS, "accepted", SW_TALLY_TLS_ACCEPTED, 1);
-	put_tally(sink, SW_METER_TLS, "made", SW_TALLY_TLS_MADE, 1);
 	put_tally(sink, SW_METER_BYTES, "in", SW_TALLY_BYTES_IN, 1);
 	put_tally(sink, SW_METER_BYTES, "out", SW_TALLY_BYTES_OUT, 1);
+}
+
+/* Those of one role, of which there has been one. */
+static void put_handshakes(struct sw_meter_sink *sink, const char *role, enum sw_tally done,
+			   enum sw_tally failed, enum sw_tally ns, _Atomic uint64_t *longest_ns)
+{
+	struct sw_bytes value = sw_bytes_text(role);
+
+	sw_meters_put(sink, SW_METER_TLS_DONE, &value, (double)sw_tally_read(done));
+	sw_meters_put(sink, SW_METER_TLS_FAILED, &value, (double)sw_tally_read(failed));
+	sw_meters_put(sink, SW_METER_TLS_TIME, &value, (double)sw_tally_read(ns) / 1e6);
+	sw_meters_put(sink, SW_METER_TLS_LONGEST, &value,
+		      (double)atomic_exchange(longest_ns, 0) / 1e6);
+}
+
+static void put_tls(struct sw_meter_sink *sink)
+{
+	put_tally(sink, SW_METER_TLS, "accepted", SW_TALLY_TLS_ACCEPTED, 1);
+	put_tally(sink, SW_METER_TLS, "made", SW_TALLY_TLS_MADE, 1);
+	if (sw_tally_read(SW_TALLY_TLS_ACCEPTED))
+		put_handshakes(sink, "accepted", SW_TALLY_TLS_ACCEPTED_DONE,
+			       SW_TALLY_TLS_ACCEPTED_FAILED, SW_TALLY_TLS_ACCEPTED_NS,
+			       &sw_handshake_longest_ns[0]);
+	if (sw_tally_read(SW_TALLY_TLS_MADE))
+		put_handshakes(sink, "made", SW_TALLY_TLS_MADE_DONE, SW_TALLY_TLS_MADE_FAILED,
+			       SW_TALLY_TLS_MADE_NS, &sw_handshake_longest_ns[1]);
 }
 
 static void put_names(struct sw_meter_sink *sink)
@@ -128,6 +152,7 @@ static void collect(struct sw_agent *agent, struct sw_meter_sink *sink)
 {
 	(void)agent;
 	put_connections(sink);
+	put_tls(sink);
 	put_names(sink);
 	put_backlog(sink);
 	put_descriptors(sink);

@@ -78,7 +78,7 @@ struct play {
 	} kept[SW_SIDE_COUNT];
 	bool sniffed; /* set it at the start to feed without asking sniff() */
 	bool over;    /* lost, opaque, or not of this format */
-	size_t requests, request_ends, responses, response_ends, calls;
+	size_t requests, request_ends, responses, response_ends, handshakes, outcomes, calls;
 
 	/* What carry() said of the view that is being fed. */
 	enum sw_carry carry;
@@ -214,12 +214,28 @@ static inline void play_response_end(struct sw_sink *sink, bool whole)
 	text_add(&play->facts, "response_end %s\n", whole ? "whole" : "cut");
 }
 
+static inline void play_handshake(struct sw_sink *sink, enum sw_handshake what)
+{
+	struct play *play = (struct play *)sink;
+	static const char *const names[] = {"begins", "answered", "done",
+					    "failed", "cut",	  "unknown"};
+
+	play->calls++;
+	PLAY_PROMISE(play, (what == SW_HANDSHAKE_BEGINS) == (play->handshakes == 0),
+		     "a handshake begins once, and before all else");
+	PLAY_PROMISE(play, play->outcomes == 0, "a handshake has one outcome");
+	play->handshakes++;
+	play->outcomes += what >= SW_HANDSHAKE_DONE;
+	text_add(&play->facts, "handshake %s\n", names[what]);
+}
+
 /* ---- life ---- */
 
 static inline void play_init(struct play *play, const struct sw_parser *parser)
 {
 	*play = (struct play){
-		.sink = {play_request, play_request_end, play_response, play_response_end},
+		.sink = {play_request, play_request_end, play_response, play_response_end,
+			 play_handshake},
 		.parser = parser,
 	};
 	text_add(&play->facts, "%s", "");

@@ -10,7 +10,9 @@ import time
 import pytest
 
 import reader
+from authority import Authority
 from conftest import SYSTEM_PYTHON, Watch
+from programs import shakes
 
 PERIOD_S = 1
 
@@ -227,6 +229,84 @@ def test_tls_is_counted_where_it_begins(blocks):
         context.wrap_socket(talk, server_hostname="here")
     assert blocks.wait("swagent_tls_connections", "accepted") == 1
     assert blocks.wait("swagent_connections", "accepted", until=lambda n: n == 0) == 0
+    assert blocks.wait("swagent_tls_failures", "accepted", until=lambda n: n) == 1
+    assert blocks.wait("swagent_tls_handshakes", "accepted") == 0
+
+
+@pytest.fixture(scope="module")
+def authorities(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("authorities")
+    return Authority(folder, "ours"), Authority(folder, "theirs")
+
+
+def counts(metered, role, done, failed, unknown=0):
+    metered.wait("swagent_tls_connections", role, until=lambda n: n == done + failed + unknown)
+    metered.wait("swagent_tls_handshakes", role, until=lambda n: n == done)
+    metered.wait("swagent_tls_failures", role, until=lambda n: n == failed)
+    time.sleep(PERIOD_S + 0.2)
+    assert metered.readings()[("swagent_tls_handshakes", role)][-1] == done
+    assert metered.readings()[("swagent_tls_failures", role)][-1] == failed
+    assert (metered.readings()[("swagent_tls_handshake_time", role)][-1] > 0) == (done > 0)
+    metered.wait("swagent_connections", role, until=lambda n: n <= 1)
+
+
+def tries(call, ours, theirs, port, version):
+    """One that succeeds, one that does not trust the server."""
+    call(port, version, ours)
+    with pytest.raises(ssl.SSLError):
+        call(port, version, theirs)
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio", "uvloop"])
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_tls_that_is_served(bench, port, program, authorities, kind, version):
+    ours, theirs = (authority.path for authority in authorities)
+    server = authorities[0].issue(f"server-{port}")
+    argv = program("shakes.py", "serve", kind, port, server.chain, server.key, python=sys.executable)
+    metered = Metered(bench, argv, port)
+    tries(shakes.call, ours, theirs, port, version)
+    shakes.hang_up(port)
+    shakes.call(port, version, ours)
+    with pytest.raises(ssl.SSLError):
+        context = ssl.create_default_context(cafile=ours)
+        context.set_ciphers("ECDHE-RSA-AES128-GCM-SHA256")  # the key is not RSA
+        context.maximum_version = ssl.TLSVersion.TLSv1_2
+        with socket.create_connection(("127.0.0.1", port)) as plain:
+            context.wrap_socket(plain, server_hostname="localhost")
+    counts(metered, "accepted", 2, 3)
+
+
+@pytest.mark.parametrize("kind", ["threads", "asyncio", "uvloop"])
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_tls_that_asks_for_certificates(bench, port, program, authorities, kind, version):
+    ours, theirs = authorities
+    server, good, bad = (which.issue(f"{name}-{port}", use=name) for which, name in
+                         ((ours, "server"), (ours, "client"), (theirs, "client")))
+    argv = program("shakes.py", "serve", kind, port, server.chain, server.key, ours.path, python=sys.executable)
+    metered = Metered(bench, argv, port)
+    shakes.call(port, version, ours.path, good.chain, good.key)
+    for chain in [bad.chain, bad.key], []:
+        with pytest.raises(OSError):
+            shakes.call(port, version, ours.path, *chain)
+    # a loop closes without the alert: in 1.3 the server might as well have nothing to say
+    counts(metered, "accepted", 1, *((0, 2) if kind != "threads" and version == "TLSv1_3" else (2, 0)))
+
+
+@pytest.mark.parametrize("version", ["TLSv1_2", "TLSv1_3"])
+def test_tls_that_is_called(bench, ports, program, authorities, version):
+    ours, theirs = authorities
+    port, plain, mutual = ports(), ports(), ports()
+    server, good, bad = (which.issue(f"{name}-{port}", use=name) for which, name in
+                         ((ours, "server"), (ours, "client"), (theirs, "client")))
+    for peer, files in (plain, []), (mutual, [ours.path]):
+        bench.start(program("shakes.py", "serve", "threads", peer, server.chain, server.key, *files),
+                    peer, agent=False)
+    peers = [(plain, version, ours.path), (plain, version, theirs.path), (plain, ""), (plain, version, ours.path),
+             (mutual, version, ours.path, good.chain, good.key), (mutual, version, ours.path, bad.chain, bad.key),
+             (mutual, version, ours.path)]
+    metered = Metered(bench, program("shakes.py", "call", port, *(",".join(map(str, peer)) for peer in peers)), port)
+    with socket.create_connection(("127.0.0.1", port)):
+        counts(metered, "made", 3, 4)
 
 
 FIGHT = """
