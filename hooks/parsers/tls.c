@@ -30,8 +30,12 @@
 /* Records of the client's while the server has not said whether it takes its certificate. */
 #define LATER_MAX 32
 
-/* Of a record under the keys of TLS 1.3: the type and, in all suites but CCM_8, 16 bytes of tag. */
-#define SEALED_ALERT_MAX (2 + 1 + 16)
+/* What a record under the keys of TLS 1.3 has besides: its type, and 16 bytes of tag in these
+ * suites (RFC 8446, B.4). With the shorter tag of CCM_8 a whole message is as short as an alert. */
+#define SEAL_LEN (1 + 16)
+#define SEALED_ALERT_LEN (2 + SEAL_LEN)
+#define SUITE_FIRST 0x1301
+#define SUITE_LAST 0x1304
 
 enum type {
 	TYPE_CHANGE_CIPHER_SPEC = 20,
@@ -63,6 +67,7 @@ enum step {
 	STEP_TYPE,
 	STEP_LENGTH,
 	STEP_SESSION,
+	STEP_SUITE,
 	STEP_CIPHERS,
 	STEP_COMPRESSIONS,
 	STEP_EXTENSIONS,
@@ -77,7 +82,7 @@ struct hello {
 	uint32_t number; /* of which `digits` bytes have come */
 	uint32_t left;	 /* bytes of the message that are to come */
 	uint32_t skip;	 /* of these, that are passed over */
-	uint16_t extension, version;
+	uint16_t extension, version, suite;
 	uint8_t step; /* enum step */
 	uint8_t digits, type;
 	bool early; /* has the extension early_data */
@@ -118,9 +123,10 @@ static void doubt(struct tls *talk, struct sw_sink *sink)
 /* ---- hellos ---- */
 
 static const uint8_t digits_of[] = {
-	[STEP_TYPE] = 1,      [STEP_LENGTH] = 3,	   [STEP_SESSION] = 1,
-	[STEP_CIPHERS] = 2,   [STEP_COMPRESSIONS] = 1,	   [STEP_EXTENSIONS] = 2,
-	[STEP_EXTENSION] = 2, [STEP_EXTENSION_LENGTH] = 2, [STEP_VERSION] = 2,
+	[STEP_TYPE] = 1,       [STEP_LENGTH] = 3,    [STEP_SESSION] = 1,
+	[STEP_SUITE] = 2,      [STEP_CIPHERS] = 2,   [STEP_COMPRESSIONS] = 1,
+	[STEP_EXTENSIONS] = 2, [STEP_EXTENSION] = 2, [STEP_EXTENSION_LENGTH] = 2,
+	[STEP_VERSION] = 2,
 };
 
 static void pass(struct hello *hello, uint32_t count, enum step next)
@@ -152,10 +158,12 @@ static void step_on(struct hello *hello, uint32_t number)
 		pass(hello, 2 + 32, STEP_SESSION); /* version and random */
 		break;
 	case STEP_SESSION:
-		if (hello->type == MESSAGE_CLIENT_HELLO)
-			pass(hello, number, STEP_CIPHERS);
-		else /* one cipher suite, one compression */
-			pass(hello, number + 3, STEP_EXTENSIONS);
+		pass(hello, number,
+		     hello->type == MESSAGE_CLIENT_HELLO ? STEP_CIPHERS : STEP_SUITE);
+		break;
+	case STEP_SUITE:
+		hello->suite = (uint16_t)number;
+		pass(hello, 1, STEP_EXTENSIONS); /* compression */
 		break;
 	case STEP_CIPHERS:
 		pass(hello, number, STEP_COMPRESSIONS);
@@ -243,11 +251,14 @@ static void client_said_hello(struct tls *talk, struct sw_sink *sink)
 
 static void server_said_hello(struct tls *talk, struct sw_sink *sink)
 {
-	if (!talk->hello.version)
+	const struct hello *hello = &talk->hello;
+
+	if (!hello->version)
 		talk->phase = PHASE_OLD;
-	else if (talk->hello.version == VERSION_13)
+	else if (hello->version == VERSION_13 && hello->suite >= SUITE_FIRST &&
+		 hello->suite <= SUITE_LAST)
 		talk->phase = PHASE_NEW;
-	else /* a draft, or what comes after 1.3 */
+	else /* a draft, what comes after 1.3, a suite with lengths of its own */
 		doubt(talk, sink);
 }
 
@@ -300,10 +311,10 @@ static void old_record(struct tls *talk, enum sw_side side, enum type type, stru
 		over(talk, SW_HANDSHAKE_DONE, sink);
 }
 
-/* Finished alone, by the lengths of SHA-256 and SHA-384; the first also with the tag of CCM_8. */
+/* Finished alone, by the lengths of SHA-256 and SHA-384. */
 static bool is_finished(uint16_t len)
 {
-	return len == 4 + 32 + 17 || len == 4 + 48 + 17 || len == 4 + 32 + 9;
+	return len == 4 + 32 + SEAL_LEN || len == 4 + 48 + SEAL_LEN;
 }
 
 /* The first sealed record of the client's. */
@@ -311,7 +322,7 @@ static void client_answered(struct tls *talk, uint16_t len, struct sw_sink *sink
 {
 	if (!talk->flight)
 		doubt(talk, sink);
-	else if (len <= SEALED_ALERT_MAX)
+	else if (len == SEALED_ALERT_LEN)
 		over(talk, SW_HANDSHAKE_FAILED, sink);
 	else if (is_finished(len)) {
 		over(talk, SW_HANDSHAKE_DONE, sink);
@@ -333,7 +344,7 @@ static void new_record(struct tls *talk, enum sw_side side, enum type type, uint
 		return;
 	if (side == SW_REQUESTS)
 		client_answered(talk, len, sink);
-	else if (!talk->flight && len <= SEALED_ALERT_MAX)
+	else if (!talk->flight && len == SEALED_ALERT_LEN)
 		over(talk, SW_HANDSHAKE_FAILED, sink);
 	else
 		talk->flight = true;
@@ -344,7 +355,7 @@ static void later_record(struct tls *talk, enum sw_side side, enum type type, ui
 {
 	if (type != TYPE_DATA || (side == SW_REQUESTS && ++talk->later == LATER_MAX))
 		doubt(talk, sink);
-	else if (side == SW_RESPONSES && talk->phase == PHASE_VERDICT && len <= SEALED_ALERT_MAX)
+	else if (side == SW_RESPONSES && talk->phase == PHASE_VERDICT && len == SEALED_ALERT_LEN)
 		talk->phase = PHASE_REFUSED;
 	else if (side == SW_RESPONSES)
 		over(talk, SW_HANDSHAKE_DONE, sink);
