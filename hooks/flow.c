@@ -389,12 +389,19 @@ static struct flow_sink flow_sink(struct sw_guest *g, int fd, struct sw_talk *ta
 
 /* ---- bytes ---- */
 
+/* Of a format without components no spans come, but meters alone. */
+static bool concerns_us(const struct sw_parser *parser)
+{
+	return parser->entry_component || sw_config.meter_active;
+}
+
 bool sw_talk_sniff(struct sw_guest *g, struct sw_talk *talk, struct sw_bytes first)
 {
 	bool more = false;
 
 	for (uint8_t i = 0; i < SW_COUNT_OF(sw_parsers); i++) {
-		enum sw_sniff answer = sw_parsers[i]->sniff(first);
+		enum sw_sniff answer =
+			concerns_us(sw_parsers[i]) ? sw_parsers[i]->sniff(first) : SW_SNIFF_NO;
 
 		if (answer == SW_SNIFF_YES) {
 			talk->parser = i;

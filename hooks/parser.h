@@ -119,7 +119,7 @@ struct sw_seam {
 
 struct sw_parser {
 	const char *name;
-	uint32_t entry_component; /* specification 7.1 */
+	uint32_t entry_component; /* specification 7.1; 0: no requests are told of */
 	uint32_t exit_component;
 	size_t state_size; /* <= SW_PARSER_STATE_MAX; all zero is the start */
 
