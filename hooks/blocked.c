@@ -215,7 +215,7 @@ static bool write_frames(const struct sw_turns *t, struct sw_writer *w)
 	if (!state || !sw_frames_is_ready())
 		return true;
 	for (int i = 0; i < TRIES; i++) {
-		if (sw_frames_of(state, tid, &frames, &spare)) {
+		if (sw_frames_lasting(state, tid, &frames, &spare)) {
 			write_stack(&frames, w);
 			return true;
 		}

@@ -171,9 +171,9 @@ static bool stands_still(const struct sw_sampled *t)
 	return sw_frames_used(t->tid, &now) && now == t->used_ns;
 }
 
-/* From beside: certain where it stands still while it is read. Of one that runs three readings may
- * agree and be wrong, some in 100,000; so one that can be asked is read only if it stands. False:
- * not for whom it works, and if that is wanted, not what it does. */
+/* From beside: certain where it stands still while it is read. One that runs is nearly always read
+ * in vain, and one that can be asked only if it stands. False: not for whom it works, and if that
+ * is wanted, not what it does. */
 static bool read_beside(struct sw_sampled *t, const struct sw_look *how)
 {
 	const struct sw_shot *waiting = NULL;

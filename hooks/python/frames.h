@@ -5,8 +5,8 @@
  * A thread reads its own frames by plain loads: inside one of our hooks, or in a handler on it,
  * they stand still. Those of another thread are read by the kernel's answer, never by a load. Of
  * one that did not run meanwhile (the clock of its processor time stood still) they are right at
- * once. Of one that runs they are believed when three readings agree, which a thread that calls and
- * returns all the time seldom grants: "not read" is an ordinary answer.
+ * once. Of one that runs they are believed when many readings agree, which a thread that calls and
+ * returns all the time hardly ever grants: "not read" is an ordinary answer.
  *
  * What is known of the interpreter is a table (frames.def), checked in the running one before it is
  * believed. Unknown or unsound: no frames for the rest of the process, counted as frames_off.
@@ -70,12 +70,18 @@ const void *sw_frames_state(int tid);
  * may be missed. False: there may be more, the walk came to no end. */
 bool sw_frames_threads(void (*each)(void *arg, int tid, const void *state), void *arg);
 
-/* The frames of the thread `tid` with that state; `spare` is for work. False: not read, or it is
- * another thread's by now. No frame at all is an ordinary answer. About 1 us a frame
- * of a thread that stands still, ten times as much of one that runs. */
 /* What the thread has used of a processor, ns: its frames are the same while this is. False: gone.
  */
 bool sw_frames_used(int tid, uint64_t *ret_ns);
 
+/* The frames of the thread `tid` with that state; `spare` is for work. False: not read, or it is
+ * another thread's by now. No frame at all is an ordinary answer. About 1 us a frame
+ * of a thread that stands still, ten times as much of one that runs. */
 bool sw_frames_of(const void *state, int tid, struct sw_frames *ret_frames,
 		  struct sw_frames *spare);
+
+/* The same; but of one that runs and cannot be read those that it does not leave meanwhile, some
+ * 0.2 ms: what these call is not there, nor said to be missing. Where the innermost of them stood
+ * is as the first reading found it. */
+bool sw_frames_lasting(const void *state, int tid, struct sw_frames *ret_frames,
+		       struct sw_frames *spare);

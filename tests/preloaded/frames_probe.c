@@ -62,10 +62,10 @@ SHOWN int probe_of(int tid, char *to, int room)
 	return count < 0 ? count : count | found.cut << 16;
 }
 
-/* Reads it so many times, that many us apart; after each stack stands an empty line. Returns how
- * many could not be read; -1: CPython knows no such thread. A listing may miss it while others come
- * and go. Nothing here waits for the GIL, or hinders it. */
-SHOWN int probe_watch(int tid, int times, int apart_us, char *to, int room)
+/* Reads it so many times, that many us apart; after each stack stands an empty line. `lasting`: by
+ * sw_frames_lasting. Returns how many could not be read; -1: CPython knows no such thread. A
+ * listing may miss it while others come and go. Nothing here waits for the GIL, or hinders it. */
+SHOWN int probe_watch(int tid, int times, int apart_us, char *to, int room, bool lasting)
 {
 	const void *state = NULL;
 	size_t at = 0;
@@ -79,7 +79,7 @@ SHOWN int probe_watch(int tid, int times, int apart_us, char *to, int room)
 		return -1;
 	for (int i = 0; i < times && room - (int)at > 1 << 16; i++) {
 		usleep((unsigned)apart_us);
-		if (!sw_frames_of(state, tid, &found, &spare)) {
+		if (!(lasting ? sw_frames_lasting : sw_frames_of)(state, tid, &found, &spare)) {
 			failed++;
 			continue;
 		}
