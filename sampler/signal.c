@@ -17,8 +17,12 @@
 #define COMPUTED_NS 100000u
 #define AWAKE_NS 20000000u /* for so long: it is no burst */
 #define STAT_BYTES 512
+#define STATUS_BYTES 512 /* the tracer is among its first lines */
+#define TRACER "\nTracerPid:\t"
 #define CALL_BYTES 256
 #define TAKING_YIELDS 1000
+#define TRACED_NS 1000000000u
+#define STOPPED_NS 100000000u /* between two looks: all of us may have been stopped */
 /* Fields of /proc/TID/stat, counted from that after the name; see proc(5). */
 #define STAT_STATE 0
 #define STAT_BLOCKED 29
@@ -39,6 +43,13 @@ static struct {
 	uint64_t tick_ns; /* the kernel's */
 	long pid;	  /* while this thread lives: it leaves before a fork */
 } signals;
+
+/* Who traces the process stops at each signal, or is woken by it. */
+static struct {
+	int status;   /* descriptor of the first thread's /proc/self/task/TID/status */
+	bool present; /* when that was read last */
+	uint64_t read_ns, looked_ns;
+} tracer = {.status = -1};
 
 /* ---- whether ---- */
 
@@ -90,6 +101,13 @@ static bool map_shots(void)
 	return atomic_load(&sw_shots) != NULL;
 }
 
+static void open_tracer(void)
+{
+	tracer.status = signals.files ? sw_proc_open_task((int)signals.pid, "status") : -1;
+	tracer.present = false;
+	tracer.read_ns = tracer.looked_ns = 0;
+}
+
 bool sw_signal_begin(bool alone)
 {
 	struct timespec tick;
@@ -100,6 +118,7 @@ bool sw_signal_begin(bool alone)
 	signals.tick_ns = (uint64_t)tick.tv_nsec;
 	signals.pid = sw_sys(getpid);
 	signals.files = alone && map_shots();
+	open_tracer();
 	signals.timers = timers_wait();
 	signals.on = signals.files && sw_config.profile_signal != SW_PROFILE_SIGNAL_OFF &&
 		     (signals.direct || signals.timers) && install();
@@ -109,14 +128,9 @@ bool sw_signal_begin(bool alone)
 void sw_signal_end(void)
 {
 	signals.on = false;
-}
-
-bool sw_signal_usable(void)
-{
-	if (signals.on &&
-	    (atomic_load(&sw_shots_given_up) || current_handler() != (void *)sw_shot_handler))
-		signals.on = false;
-	return signals.on;
+	if (tracer.status >= 0)
+		sw_sys(close, tracer.status);
+	tracer.status = -1;
 }
 
 /* ---- one thread ---- */
@@ -193,6 +207,31 @@ static bool read_text(int fd, char *ret_text, size_t room)
 	if (got > 0)
 		ret_text[got] = 0;
 	return got > 0;
+}
+
+/* As of the last reading. Who comes in between stops the process, and with it us: that is seen when
+ * we go on, before he has been sent much. */
+static bool is_traced(uint64_t now_ns)
+{
+	char text[STATUS_BYTES];
+	bool stopped = now_ns - tracer.looked_ns >= STOPPED_NS;
+	const char *at;
+
+	tracer.looked_ns = now_ns;
+	if (!stopped && now_ns - tracer.read_ns < TRACED_NS)
+		return tracer.present;
+	tracer.read_ns = now_ns;
+	at = read_text(tracer.status, text, sizeof(text)) ? strstr(text, TRACER) : NULL;
+	tracer.present = at && at[strlen(TRACER)] != '0';
+	return tracer.present;
+}
+
+bool sw_signal_usable(uint64_t now_ns)
+{
+	if (signals.on &&
+	    (atomic_load(&sw_shots_given_up) || current_handler() != (void *)sw_shot_handler))
+		signals.on = false;
+	return signals.on && !is_traced(now_ns);
 }
 
 enum doing { GONE, BLOCKS, WAITS, RUNS };
@@ -382,7 +421,7 @@ bool sw_signal_is_pending(const struct sw_signal *s)
 
 bool sw_signal_reaches(const struct sw_signal *s)
 {
-	return signals.on && s->shot && (signals.direct || s->shot->timer >= 0);
+	return signals.on && !tracer.present && s->shot && (signals.direct || s->shot->timer >= 0);
 }
 
 /* A thread on another processor answers sooner than we would fall asleep and be woken. */
@@ -470,10 +509,12 @@ void sw_signal_cancel(struct sw_signal *s)
 {
 	struct itimerspec never = {{0, 0}, {0, 0}};
 
-	/* A signal that was sent comes. */
-	if (s->direct || s->shot->timer < 0 || atomic_load(&s->shot->state) != SW_SHOT_ASKED)
+	/* A signal that was sent comes, unless whoever traces the process keeps it. */
+	if (!s->shot || atomic_load(&s->shot->state) != SW_SHOT_ASKED ||
+	    (s->direct ? !tracer.present : s->shot->timer < 0))
 		return;
-	sw_sys(timer_settime, s->shot->timer, 0, &never, NULL);
+	if (!s->direct)
+		sw_sys(timer_settime, s->shot->timer, 0, &never, NULL);
 	change(s->shot, SW_SHOT_ASKED, SW_SHOT_IDLE);
 }
 

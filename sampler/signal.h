@@ -48,8 +48,9 @@ bool sw_signal_begin(bool alone);
 /* The sampler ends, the process goes on. The handler stays: a late signal must find it. */
 void sw_signal_end(void);
 
-/* May threads be asked now? Once per look: the program may have taken the signal for itself. */
-bool sw_signal_usable(void);
+/* May threads be asked now? Once per look: the program may have taken the signal for itself; or
+ * somebody traces it, which is looked for once a second. */
+bool sw_signal_usable(uint64_t now_ns);
 
 /* Asks the thread, if it runs and the signal is not blocked there, unless it is being asked.
  * used_ns: of a processor, until now. later: also one that waits, which answers once it runs. */
@@ -81,7 +82,7 @@ const struct sw_shot *sw_signal_answer(struct sw_signal *s);
  * entry. NULL: it runs. What was read is of one moment only if its processor clock stood still. */
 const struct sw_shot *sw_signal_read_waiting(struct sw_signal *s, int tid, uint32_t stack_max);
 
-/* It has not answered: it need not, if that can be. */
+/* It has not answered, if it was asked at all: it need not, if that can be. */
 void sw_signal_cancel(struct sw_signal *s);
 
 /* The thread is not looked at any more. */

@@ -252,10 +252,11 @@ static bool has_run(struct sw_sampled *t, uint64_t used_ns, const struct sw_look
 
 static bool asked[SW_THREADS_MAX], done[SW_THREADS_MAX];
 
-/* Those that run are asked first, and answer all at once. Returns how many. */
-static unsigned ask_those_that_run(const struct sw_look *how)
+/* Those that run are asked first, and answer all at once. Returns how many. Where nobody may be
+ * asked any more, those that were need not answer. */
+static unsigned ask_those_that_run(const struct sw_look *how, uint64_t now_ns)
 {
-	bool usable = sw_signal_usable(), moved = !whole_ns;
+	bool usable = sw_signal_usable(now_ns), moved = !whole_ns;
 	unsigned n = 0;
 
 	for (unsigned i = count; i-- > 0;) {
@@ -270,6 +271,8 @@ static unsigned ask_those_that_run(const struct sw_look *how)
 			moved = true;
 			continue;
 		}
+		if (!usable)
+			sw_signal_cancel(&t->signal);
 		done[i] = false;
 		moved |= has_run(t, used_ns, how);
 		asked[i] = t->ran && !t->pending && usable &&
@@ -313,7 +316,7 @@ void sw_threads_look(const struct sw_look *how)
 {
 	uint64_t begin_ns = sw_clock_ns(CLOCK_MONOTONIC);
 	uint32_t since = atomic_load(&sw_shots_taken);
-	unsigned n = ask_those_that_run(how);
+	unsigned n = ask_those_that_run(how, begin_ns);
 
 	for (int i = 0; n && i < ASKED_MAX; i++) {
 		sw_signal_wait(n, since, how->leave);
@@ -334,7 +337,7 @@ void sw_threads_ask(const struct sw_look *how)
 {
 	uint64_t begin_ns = sw_clock_ns(CLOCK_MONOTONIC);
 
-	ask_those_that_run(how);
+	ask_those_that_run(how, begin_ns);
 	for (unsigned i = 0; i < count; i++) {
 		struct sw_sampled *t = &threads[i];
 

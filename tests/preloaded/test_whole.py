@@ -4,10 +4,12 @@ import collections
 import os
 import random
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
+import threading
 import time
 
 import pytest
@@ -674,3 +676,41 @@ def test_profiled_by_key_already(whole, bench):
     program = whole.serve(SW_AGENT_PROFILE_OUTPUT=bench.tmp / "key-%p.folded")
     p = whole.profile("-d", 0.2, program.pid)
     assert p.rc == 1 and "already" in p.err, p
+
+
+# ---- somebody traces it ----
+
+def watch_by_gdb(pid, seconds):
+    """When gdb stopped it for a signal that it does not know, since it was told to go on for the first time."""
+    gdb = subprocess.Popen([shutil.which("gdb"), "-q", "-nx", "-batch", "-p", str(pid), *["-ex", "continue"] * 100],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                           env=CLEAN | {"DEBUGINFOD_URLS": ""})
+    until(lambda: traced(pid) or gdb.poll() is not None)
+    begun, stops = time.monotonic(), []
+    killer = threading.Timer(seconds, gdb.kill)
+    killer.start()
+    for line in gdb.stdout:
+        if b"Unknown signal" in line:
+            stops.append(time.monotonic() - begun)
+    gdb.wait()
+    killer.cancel()
+    return stops
+
+
+def traced(pid):
+    return "TracerPid:\t0\n" not in open(f"/proc/{pid}/status").read()
+
+
+@pytest.mark.skipif(not shutil.which("gdb"), reason="no gdb")
+@pytest.mark.parametrize("how", ["timer", "direct"])
+def test_traced(bench, how):
+    """gdb stops at each signal and keeps those that it does not know, as ours: none is sent while somebody traces the
+    process; and what was kept is asked for again when he has gone."""
+    program = bench.start([SYSTEM_PYTHON, PROGRAM, "burn", 8], env={
+        "SW_AGENT_PROFILE_OUTPUT": bench.tmp / "%p.folded", "SW_AGENT_PROFILE_FREQUENCY": 200,
+        "SW_AGENT_PROFILE_SIGNAL": how})
+    time.sleep(1)
+    stops = watch_by_gdb(program.pid, 3)
+    assert len(stops) <= 10 and all(since < 2 for since in stops), stops
+    program.wait(60)
+    assert sum(read(bench.tmp / f"{program.pid}.folded").values()) >= 0.4 * 8e6
