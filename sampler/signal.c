@@ -101,6 +101,12 @@ static bool map_shots(void)
 	return atomic_load(&sw_shots) != NULL;
 }
 
+static void close_file(int fd)
+{
+	if (fd >= 0)
+		sw_sys(close, fd);
+}
+
 static void open_tracer(void)
 {
 	tracer.status = signals.files ? sw_proc_open_task((int)signals.pid, "status") : -1;
@@ -128,8 +134,7 @@ bool sw_signal_begin(bool alone)
 void sw_signal_end(void)
 {
 	signals.on = false;
-	if (tracer.status >= 0)
-		sw_sys(close, tracer.status);
+	close_file(tracer.status);
 	tracer.status = -1;
 }
 
@@ -523,7 +528,9 @@ void sw_signal_drop(struct sw_signal *s)
 	if (s->shot) {
 		if (s->shot->timer >= 0)
 			sw_sys(timer_delete, s->shot->timer);
-		sw_sys(close, s->stat);
+		close_file(s->stat);
+		close_file(s->delays);
+		close_file(s->call);
 		change(s->shot, SW_SHOT_ASKED, SW_SHOT_IDLE);
 		sw_signal_answer(s);
 		/* In the midst of it still: its place is lost. */

@@ -22,7 +22,7 @@ def test_running(bench, python, how):
 
 
 @pytest.mark.parametrize("kind", ["stacks", "calls", "waits", "blocks", "narrow", "taken", "owned", "forks", "churns",
-                                  "ends", "timers", "execs"])
+                                  "closes", "ends", "timers", "execs"])
 def test_unseen(bench, kind):
     """What a program could notice of the signal."""
     shots(bench, interpreters()[0], kind, "timer")
@@ -34,7 +34,7 @@ def test_everywhere(bench, python, kind):
     shots(bench, python, kind, "timer")
 
 
-@pytest.mark.parametrize("kind", ["stacks", "calls", "waits", "blocks", "churns", "ends", "timers"])
+@pytest.mark.parametrize("kind", ["stacks", "calls", "waits", "blocks", "churns", "closes", "ends", "timers"])
 def test_direct(bench, kind):
     """At once, by tgkill: the same; calls after long computing may end early."""
     shots(bench, interpreters()[0], kind, "direct")

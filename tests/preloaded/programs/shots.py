@@ -355,6 +355,17 @@ def forks():
     return 30
 
 
+def files():
+    """Of the thread that has most: the sampler's are its own."""
+    found = [0]
+    for task in os.listdir("/proc/self/task"):
+        try:
+            found.append(len(os.listdir("/proc/self/task/%s/fd" % task)))
+        except OSError:
+            pass
+    return max(found)
+
+
 def churns():
     """Threads that begin and end, also on small stacks."""
     threading.stack_size(32768)
@@ -368,6 +379,22 @@ def churns():
                     thread.join()
     assert watch.told
     return TIMES // 3
+
+
+def closes():
+    """Of threads that are gone no file is kept open; they live long enough to be looked at."""
+    probe.probe_want_stack(4096)
+    most = 0
+    with Watch(0, 0, FOR_EVER):
+        for _ in range(20):
+            threads = [threading.Thread(target=lambda: (sum(range(200000)), time.sleep(0.15))) for _ in range(16)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            most = max(most, files())
+    assert 3 < most < 100, most
+    return most
 
 
 def ends():
