@@ -204,6 +204,15 @@ static const char *field(const char *text, int n)
 	return at ? at + 1 : NULL;
 }
 
+static uint64_t number(const char *at)
+{
+	uint64_t n = 0;
+
+	while (*at >= '0' && *at <= '9')
+		n = n * 10 + (uint64_t)(*at++ - '0');
+	return n;
+}
+
 /* The whole of a file that is open, ended in NUL. False: it is empty, or cannot be read. */
 static bool read_text(int fd, char *ret_text, size_t room)
 {
@@ -245,18 +254,15 @@ enum doing { GONE, BLOCKS, WAITS, RUNS };
 static enum doing doing_of(const struct sw_signal *s)
 {
 	char text[STAT_BYTES];
-	const char *state, *at;
-	uint64_t blocked = 0;
+	const char *state, *blocked;
 
 	if (!read_text(s->stat, text, sizeof(text)))
 		return GONE;
 	state = field(text, STAT_STATE);
-	at = field(text, STAT_BLOCKED);
-	if (!state || !at)
+	blocked = field(text, STAT_BLOCKED);
+	if (!state || !blocked)
 		return GONE;
-	while (*at >= '0' && *at <= '9')
-		blocked = blocked * 10 + (uint64_t)(*at++ - '0');
-	if (blocked >> (SW_SHOT_SIGNAL - 1) & 1)
+	if (number(blocked) >> (SW_SHOT_SIGNAL - 1) & 1)
 		return BLOCKS;
 	return *state == 'R' ? RUNS : WAITS;
 }
@@ -266,15 +272,13 @@ static bool is_running(const struct sw_signal *s)
 	return doing_of(s) == RUNS;
 }
 
-/* ns for which it has waited for a processor, so far. */
+/* ns for which it has waited for a processor, so far: the second number. */
 static uint64_t delay_of(const struct sw_signal *s)
 {
 	char text[STAT_BYTES];
-	unsigned long long delay_ns;
+	const char *at = read_text(s->delays, text, sizeof(text)) ? strchr(text, ' ') : NULL;
 
-	if (!read_text(s->delays, text, sizeof(text)) || sscanf(text, "%*u %llu", &delay_ns) != 1)
-		return 0;
-	return delay_ns;
+	return at ? number(at + 1) : 0;
 }
 
 /* In the time that passed, of which it has used so much. For what it has waited for a processor a
