@@ -2,6 +2,7 @@
 #include "preload/proc.h"
 
 #include <fcntl.h>
+#include <string.h>
 
 #include "preload/bytes.h"
 #include "preload/sys.h"
@@ -70,4 +71,13 @@ long sw_proc_read_task(int tid, const char *name, void *ret_text, size_t size)
 		sw_sys(close, fd);
 	}
 	return len;
+}
+
+const char *sw_proc_field(const char *stat, int n)
+{
+	const char *at = strrchr(stat, ')');
+
+	for (int i = 2; at && i < n; i++)
+		at = strchr(at + 1, ' ');
+	return at ? at + 1 : NULL;
 }

@@ -13,3 +13,7 @@ int sw_proc_open_task(int tid, const char *name);
 
 /* What is in it, up to `size` bytes, all at once. How many, or -errno. */
 long sw_proc_read_task(int tid, const char *name, void *ret_text, size_t size);
+
+/* Where the n-th field of a stat begins, as proc(5) counts them, from the third on: the second is a
+ * name, in which anything may stand. NULL: there are not so many. */
+const char *sw_proc_field(const char *stat, int n);

@@ -6,6 +6,7 @@
 
 #include "preload/config.h"
 #include "preload/fds.h"
+#include "preload/proc.h"
 #include "preload/profile.h"
 #include "preload/sys.h"
 #include "reporter/gather.h"
@@ -19,6 +20,7 @@
 #define IMAGES_MAX 1000
 #define TICK_NS 10000000 /* of /proc; USER_HZ is 100 on all that we run on */
 #define WRITE_BYTES 65536
+#define STAT_BEGAN 22 /* the field */
 
 static struct {
 	uint32_t births;
@@ -100,11 +102,9 @@ static int64_t born_ns(void)
 	int64_t since_boot_ns = (int64_t)sw_clock_ns(CLOCK_BOOTTIME);
 	char text[1024] = {0};
 	const char *at = sw_meters_read("/proc/self/stat", text, sizeof(text) - 1) > 0
-				 ? strrchr(text, ')')
+				 ? sw_proc_field(text, STAT_BEGAN)
 				 : NULL;
 
-	for (int field = 2; at && field < 22; field++)
-		at = strchr(at + 1, ' ');
 	if (!at)
 		return INT64_MAX;
 	return (int64_t)sw_clock_ns(CLOCK_REALTIME) - since_boot_ns +

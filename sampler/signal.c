@@ -23,9 +23,9 @@
 #define TAKING_YIELDS 1000
 #define TRACED_NS 1000000000u
 #define STOPPED_NS 100000000u /* between two looks: all of us may have been stopped */
-/* Fields of /proc/TID/stat, counted from that after the name; see proc(5). */
-#define STAT_STATE 0
-#define STAT_BLOCKED 29
+/* Fields of /proc/TID/stat. */
+#define STAT_STATE 3
+#define STAT_BLOCKED 32
 
 /* Linux 5.N: CONFIG_POSIX_CPU_TIMERS_TASK_WORK is there, and on. */
 #if defined(__x86_64__)
@@ -194,16 +194,6 @@ static bool prepare(struct sw_signal *s, int tid)
 	return true;
 }
 
-/* The n-th field after the name, which may hold anything; NULL: none. */
-static const char *field(const char *text, int n)
-{
-	const char *at = strrchr(text, ')');
-
-	for (int i = 0; at && i <= n; i++)
-		at = strchr(at + 1, ' ');
-	return at ? at + 1 : NULL;
-}
-
 static uint64_t number(const char *at)
 {
 	uint64_t n = 0;
@@ -258,8 +248,8 @@ static enum doing doing_of(const struct sw_signal *s)
 
 	if (!read_text(s->stat, text, sizeof(text)))
 		return GONE;
-	state = field(text, STAT_STATE);
-	blocked = field(text, STAT_BLOCKED);
+	state = sw_proc_field(text, STAT_STATE);
+	blocked = sw_proc_field(text, STAT_BLOCKED);
 	if (!state || !blocked)
 		return GONE;
 	if (number(blocked) >> (SW_SHOT_SIGNAL - 1) & 1)

@@ -95,3 +95,13 @@ Test(proc, of_a_thread)
 	cr_assert_eq(sw_proc_read_task(0, "comm", text, sizeof(text)), -ENOENT);
 	cr_assert_eq(sw_proc_open_task((int)gettid(), "nothing"), -ENOENT);
 }
+
+Test(proc, fields_are_counted_after_the_name)
+{
+	static const char stat[] = "12 (a) b (c d) R 1 22 333\n";
+
+	cr_assert_eq(strcmp(sw_proc_field(stat, 3), "R 1 22 333\n"), 0);
+	cr_assert_eq(strcmp(sw_proc_field(stat, 6), "333\n"), 0);
+	cr_assert_null(sw_proc_field(stat, 7));
+	cr_assert_null(sw_proc_field("", 3));
+}

@@ -35,6 +35,7 @@ ALLOWED = {
     "strncmp": (None, PURE),
     "strnlen": (None, PURE),
     "strchr": (None, PURE),
+    "strrchr": (None, PURE),
     "strstr": (None, PURE),
     "__memcpy_chk": (None, FORTIFIED),
     "__memmove_chk": (None, FORTIFIED),
