@@ -181,6 +181,21 @@ static sw_ref request_of(const struct sw_turns *t)
 	return 0;
 }
 
+void sw_blocked_write(struct sw_writer *w, struct sw_bytes function, struct sw_bytes file,
+		      int64_t line)
+{
+	sw_write(w, function);
+	if (!file.len)
+		return;
+	sw_write(w, SW_BYTES(" ("));
+	sw_write(w, file);
+	if (line >= 0) {
+		sw_write(w, SW_BYTES(":"));
+		sw_write_number(w, (uint64_t)line);
+	}
+	sw_write(w, SW_BYTES(")"));
+}
+
 /* One line for each frame, innermost first, as far as there is room. */
 static void write_stack(const struct sw_frames *frames, struct sw_writer *w)
 {
@@ -191,14 +206,9 @@ static void write_stack(const struct sw_frames *frames, struct sw_writer *w)
 
 		if (!sw_code_read(&frames->at[i], &code))
 			sw_write(w, SW_BYTES("?"));
-		else {
-			sw_write(w, sw_bytes_text(code.name));
-			sw_write(w, SW_BYTES(" ("));
-			sw_write(w, sw_bytes_text(code.file));
-			sw_write(w, SW_BYTES(":"));
-			sw_write_number(w, (uint64_t)SW_MAX(code.line, 0));
-			sw_write(w, SW_BYTES(")"));
-		}
+		else
+			sw_blocked_write(w, sw_bytes_text(code.name), sw_bytes_text(code.file),
+					 SW_MAX(code.line, 0));
 		sw_write(w, SW_BYTES("\n"));
 		if (w->cut)
 			w->len = before; /* whole lines */

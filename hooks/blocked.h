@@ -67,6 +67,11 @@ struct sw_blocked_held {
  * there is none. */
 bool sw_blocked_next(struct sw_blocked_held *held);
 
+/* How a frame is written: "function (file:line)". A file of no bytes, or a line below 0: not known.
+ */
+void sw_blocked_write(struct sw_writer *w, struct sw_bytes function, struct sw_bytes file,
+		      int64_t line);
+
 /* All its frames, a line for each, innermost first; `python`: where the innermost of Python's is, 0
  * where there is none. Takes the place of what was told before, if the turn goes on. */
 void sw_blocked_tell(const struct sw_blocked_held *held, struct sw_bytes stack, size_t python);

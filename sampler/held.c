@@ -84,17 +84,9 @@ static bool read_thread(const struct sw_blocked_held *h)
 static void write_frame(struct sw_writer *w, const struct sw_stack_frame *frame)
 {
 	const struct sw_name *name = sw_names_of(frame);
+	bool has_line = name->line || name->kind == SW_STACK_PYTHON;
 
-	sw_write(w, name->function);
-	if (name->file.len) {
-		sw_write(w, SW_BYTES(" ("));
-		sw_write(w, name->file);
-		if (name->line || name->kind == SW_STACK_PYTHON) {
-			sw_write(w, SW_BYTES(":"));
-			sw_write_number(w, name->line);
-		}
-		sw_write(w, SW_BYTES(")"));
-	}
+	sw_blocked_write(w, name->function, name->file, has_line ? (int64_t)name->line : -1);
 	sw_write(w, SW_BYTES("\n"));
 }
 
