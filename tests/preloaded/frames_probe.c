@@ -2,8 +2,13 @@
  * What hooks/python/frames.h and code.h answer, for test_frames.py, which loads this by ctypes into
  * interpreters of all versions: without the GIL (ctypes.CDLL), as a hook would ask.
  */
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "hooks/python/code.h"
@@ -89,6 +94,24 @@ SHOWN int probe_watch(int tid, int times, int apart_us, char *to, int room, bool
 	}
 	to[at] = 0;
 	return failed;
+}
+
+/* From now on the clocks of threads' processor time stand still, as one may on a virtual machine.
+ */
+SHOWN int probe_freeze(void)
+{
+	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clock_gettime, 0, 3),
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[0])),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, 1u << 31, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO), /* 0, and nothing written */
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+	};
+	struct sock_fprog program = {sizeof(code) / sizeof(code[0]), code};
+
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
+	       prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program);
 }
 
 /* The address of what the innermost frame of that function holds in that variable. */

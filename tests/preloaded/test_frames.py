@@ -17,7 +17,8 @@ def interpreters():
 
 
 @pytest.mark.parametrize("python", interpreters(), ids=lambda p: p.parent.parent.name)
-@pytest.mark.parametrize("kind", ["shapes", "names", "others", "running", "storm", "lasting", "gone", "local", "limits", "forked"])
+@pytest.mark.parametrize("kind", ["shapes", "names", "others", "running", "storm", "frozen", "lasting", "gone",
+                                  "local", "limits", "forked"])
 def test_frames(bench, python, kind):
     result = bench.run([python, PROGRAM, BUILD / "tests" / "libframes_probe.so", kind], agent=False)
     assert result.rc == 0 and result.out.splitlines()[-1].startswith(b"ok "), result

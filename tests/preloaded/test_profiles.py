@@ -211,7 +211,7 @@ def test_fifty(profiled, path, count, burns, other):
     stacks = [s for snapshots in found.values() for s in snapshots]
     busy = [s for s in stacks if not NOTE.fullmatch(s.stack.codeSignatures[-1])]
     seen = names(stacks)
-    assert len(busy) >= 10 and seen[burns] >= len(busy) * 0.9 and not seen[other], (len(busy), seen)
+    assert len(busy) >= 10 and seen[burns] >= len(busy) * 0.7 and not seen[other], (len(busy), seen)
     p.close()
 
 

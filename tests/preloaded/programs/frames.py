@@ -245,6 +245,14 @@ def storm(times=10000):
     return times
 
 
+def frozen(times=3000):
+    """Its clock says that it stands still, which it does not."""
+    if probe.probe_freeze():
+        return "not"  # no seccomp here
+    watched(GRAPH, impossible, times, 100)
+    return times
+
+
 def lasting(times=5000):
     """Of those that cannot be read, the outermost frames."""
     watched(GRAPH, impossible, times, 10, True)
@@ -349,6 +357,6 @@ def cost():
 
 
 assert probe.probe_ready() == 1, (probe.probe_ready(), probe.probe_why_not())
-print("ok", {f.__name__: f for f in (shapes, names, others, running, storm, lasting, gone, limits,
+print("ok", {f.__name__: f for f in (shapes, names, others, running, storm, frozen, lasting, gone, limits,
                                          forked, ends, cost)}[sys.argv[2]]()
       if sys.argv[2] != "local" else local(1, object(), key=object()))
