@@ -1,6 +1,7 @@
 """Profiles of whole processes: the swagent command, the control socket, and by key."""
 
 import collections
+import contextlib
 import os
 import random
 import re
@@ -502,23 +503,21 @@ def test_hostile_bytes(whole):
     program = whole.serve()
     noise = random.Random(9)
     for n in range(ASK.size):  # each of them is gone before it has said all
-        with connect(program.pid) as s:
+        with contextlib.suppress(OSError), connect(program.pid) as s:  # where there are too many it is closed at once
             s.send(ask()[:n])
     for bad in (ask(want=0), ask(want=2), ask(mode=3), ask(mode=2 ** 32 - 1), ask(period=0), ask(period=2 ** 63),
                 ask(magic=1), ask(version=1)):
         def refused():
-            with connect(program.pid) as s:
+            got = None
+            with contextlib.suppress(OSError), connect(program.pid) as s:
                 s.send(bad)
                 got = answer(s)
-                assert got in (1, 3, None), got
-                return got == 3
+            assert got in (1, 3, None), got
+            return got == 3
         until(refused)
     for _ in range(20):
-        try:
-            with connect(program.pid) as s:
-                s.send(noise.randbytes(noise.randrange(200)))
-        except OSError:
-            pass
+        with contextlib.suppress(OSError), connect(program.pid) as s:
+            s.send(noise.randbytes(noise.randrange(200)))
     until(lambda: whole.profile("-d", 0.3, program.pid).rc == 0)
     with connect(program.pid) as s:  # nonsense in the midst of a profile ends it
         s.send(ask() + noise.randbytes(ASK.size))
