@@ -28,6 +28,7 @@ import time
 import urllib.request
 
 HERE = pathlib.Path(__file__).resolve().parent
+RULES = HERE.parent.parent / "examples" / "oap" / "swagent.yaml"
 HOME = pathlib.Path(os.environ.get("SW_BUILD", HERE.parent.parent / "build")) / "oap"
 LIB = HOME / "lib"
 MAIN = "org.apache.skywalking.oap.server.starter.OAPServerStartUp"
@@ -161,8 +162,15 @@ class Oap:
             raise
         return self
 
+    def configured(self):
+        """Its configuration: ours for tests, with the rules that we give to users."""
+        folder = self.log.with_suffix(".conf")
+        shutil.copytree(HERE / "conf", folder, dirs_exist_ok=True)
+        shutil.copy(RULES, folder / "meter-analyzer-config")
+        return folder
+
     def launch(self):
-        argv = [tool("java"), *JVM, "-cp", f"{HERE / 'conf'}:{LIB}/*", MAIN]
+        argv = [tool("java"), *JVM, "-cp", f"{self.configured()}:{LIB}/*", MAIN]
         with open(self.log, "ab") as log:
             # A session of its own: an interrupt from the terminal is for us, who then stop it.
             self.process = subprocess.Popen(argv, env=self.env(), cwd=HOME,
