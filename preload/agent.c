@@ -20,6 +20,7 @@
 #include "preload/fds.h"
 #include "preload/lineage.h"
 #include "preload/module.h"
+#include "preload/proc.h"
 #include "preload/process.h"
 #include "preload/sys.h"
 
@@ -52,15 +53,12 @@ static uint64_t mapped_pages(void)
 {
 	char text[32] = {0};
 	long fd = sw_sys(openat, AT_FDCWD, "/proc/self/statm", O_RDONLY | O_CLOEXEC);
-	uint64_t pages = 0;
 
 	if (fd < 0)
 		return 0;
 	sw_sys(read, fd, text, sizeof(text) - 1);
 	sw_sys(close, fd);
-	for (const char *at = text; *at >= '0' && *at <= '9'; at++)
-		pages = pages * 10 + (uint64_t)(*at - '0');
-	return pages;
+	return sw_proc_number(text);
 }
 
 /*

@@ -81,3 +81,12 @@ const char *sw_proc_field(const char *stat, int n)
 		at = strchr(at + 1, ' ');
 	return at ? at + 1 : NULL;
 }
+
+uint64_t sw_proc_number(const char *at)
+{
+	uint64_t n = 0;
+
+	for (; *at >= '0' && *at <= '9'; at++)
+		n = n * 10 + (uint64_t)(*at - '0');
+	return n;
+}

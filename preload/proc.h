@@ -2,6 +2,7 @@
 #pragma once
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Calls `each` for every entry of the folder whose name is a number; `dir` is the open folder.
  * 0, or -errno: it cannot be listed. */
@@ -14,6 +15,12 @@ int sw_proc_open_task(int tid, const char *name);
 /* What is in it, up to `size` bytes, all at once. How many, or -errno. */
 long sw_proc_read_task(int tid, const char *name, void *ret_text, size_t size);
 
-/* Where the n-th field of a stat begins, as proc(5) counts them, from the third on: the second is a
- * name, in which anything may stand. NULL: there are not so many. */
+/* Fields of a stat, as proc(5) counts them. */
+enum { SW_STAT_STATE = 3, SW_STAT_BEGAN = 22, SW_STAT_BLOCKED = 32 };
+
+/* Where the n-th field of a stat begins, from the third on: the second is a name, in which anything
+ * may stand. NULL: there are not so many. */
 const char *sw_proc_field(const char *stat, int n);
+
+/* The decimal number that begins there; 0: none does. */
+uint64_t sw_proc_number(const char *at);

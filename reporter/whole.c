@@ -2,7 +2,6 @@
 #include "reporter/whole.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #include "preload/config.h"
 #include "preload/fds.h"
@@ -20,7 +19,6 @@
 #define IMAGES_MAX 1000
 #define TICK_NS 10000000 /* of /proc; USER_HZ is 100 on all that we run on */
 #define WRITE_BYTES 65536
-#define STAT_BEGAN 22 /* the field */
 
 static struct {
 	uint32_t births;
@@ -102,13 +100,13 @@ static int64_t born_ns(void)
 	int64_t since_boot_ns = (int64_t)sw_clock_ns(CLOCK_BOOTTIME);
 	char text[1024] = {0};
 	const char *at = sw_meters_read("/proc/self/stat", text, sizeof(text) - 1) > 0
-				 ? sw_proc_field(text, STAT_BEGAN)
+				 ? sw_proc_field(text, SW_STAT_BEGAN)
 				 : NULL;
 
 	if (!at)
 		return INT64_MAX;
 	return (int64_t)sw_clock_ns(CLOCK_REALTIME) - since_boot_ns +
-	       (int64_t)strtoull(at, NULL, 10) * TICK_NS;
+	       (int64_t)sw_proc_number(at) * TICK_NS;
 }
 
 /* Written since this process began, under its number: by the image that this one has replaced. */

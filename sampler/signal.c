@@ -23,9 +23,6 @@
 #define TAKING_YIELDS 1000
 #define TRACED_NS 1000000000u
 #define STOPPED_NS 100000000u /* between two looks: all of us may have been stopped */
-/* Fields of /proc/TID/stat. */
-#define STAT_STATE 3
-#define STAT_BLOCKED 32
 
 /* Linux 5.N: CONFIG_POSIX_CPU_TIMERS_TASK_WORK is there, and on. */
 #if defined(__x86_64__)
@@ -194,15 +191,6 @@ static bool prepare(struct sw_signal *s, int tid)
 	return true;
 }
 
-static uint64_t number(const char *at)
-{
-	uint64_t n = 0;
-
-	while (*at >= '0' && *at <= '9')
-		n = n * 10 + (uint64_t)(*at++ - '0');
-	return n;
-}
-
 /* The whole of a file that is open, ended in NUL. False: it is empty, or cannot be read. */
 static bool read_text(int fd, char *ret_text, size_t room)
 {
@@ -248,11 +236,11 @@ static enum doing doing_of(const struct sw_signal *s)
 
 	if (!read_text(s->stat, text, sizeof(text)))
 		return GONE;
-	state = sw_proc_field(text, STAT_STATE);
-	blocked = sw_proc_field(text, STAT_BLOCKED);
+	state = sw_proc_field(text, SW_STAT_STATE);
+	blocked = sw_proc_field(text, SW_STAT_BLOCKED);
 	if (!state || !blocked)
 		return GONE;
-	if (number(blocked) >> (SW_SHOT_SIGNAL - 1) & 1)
+	if (sw_proc_number(blocked) >> (SW_SHOT_SIGNAL - 1) & 1)
 		return BLOCKS;
 	return *state == 'R' ? RUNS : WAITS;
 }
@@ -268,7 +256,7 @@ static uint64_t delay_of(const struct sw_signal *s)
 	char text[STAT_BYTES];
 	const char *at = read_text(s->delays, text, sizeof(text)) ? strchr(text, ' ') : NULL;
 
-	return at ? number(at + 1) : 0;
+	return at ? sw_proc_number(at + 1) : 0;
 }
 
 /* In the time that passed, of which it has used so much. For what it has waited for a processor a

@@ -13,7 +13,6 @@
 #define RETURN_VALUE 83
 #define YIELD_VALUE 86
 #define STAT_BYTES 512
-#define STAT_STATE 3	 /* the field of /proc/TID/stat */
 #define BORDERS_MAX 1024 /* in one walk: a torn chain may be a ring */
 #define THREADS_MAX 4096
 
@@ -496,7 +495,7 @@ static bool sleeps(int tid)
 {
 	char text[STAT_BYTES] = {0};
 	const char *at = sw_proc_read_task(tid, "stat", text, sizeof(text) - 1) > 0
-				 ? sw_proc_field(text, STAT_STATE)
+				 ? sw_proc_field(text, SW_STAT_STATE)
 				 : NULL;
 
 	return at && *at != 'R';

@@ -105,3 +105,11 @@ Test(proc, fields_are_counted_after_the_name)
 	cr_assert_null(sw_proc_field(stat, 7));
 	cr_assert_null(sw_proc_field("", 3));
 }
+
+Test(proc, a_number_ends_where_its_digits_do)
+{
+	cr_assert_eq(sw_proc_number("18446744073709551615 4"), UINT64_MAX);
+	cr_assert_eq(sw_proc_number("42\n"), 42);
+	cr_assert_eq(sw_proc_number(""), 0);
+	cr_assert_eq(sw_proc_number("-1"), 0);
+}
