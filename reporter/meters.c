@@ -83,6 +83,16 @@ void sw_meters_put(struct sw_meter_sink *sink, enum sw_meter_id id, const struct
 		put(sink, id, label, &meter);
 }
 
+void sw_meters_put_tally(struct sw_meter_sink *sink, enum sw_meter_id id, const char *label,
+			 enum sw_tally tally, double unit)
+{
+	struct sw_bytes value = sw_bytes_text(label);
+	uint64_t n = sw_tally_read(tally);
+
+	if (n)
+		sw_meters_put(sink, id, label ? &value : NULL, (double)n / unit);
+}
+
 void sw_meters_put_buckets(struct sw_meter_sink *sink, enum sw_meter_id id,
 			   const struct sw_bytes *label, const struct sw_bucket *bucket,
 			   size_t count)

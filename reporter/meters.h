@@ -8,6 +8,7 @@
  */
 #pragma once
 
+#include "preload/tallies.h"
 #include "reporter/reporter.h"
 
 enum sw_meter_id {
@@ -42,6 +43,10 @@ struct sw_meter_source {
  */
 void sw_meters_put(struct sw_meter_sink *sink, enum sw_meter_id id, const struct sw_bytes *label,
 		   double value);
+/* What a tally has counted, in such units; with the value of the row's label, or NULL. What has
+ * never happened is not sent. */
+void sw_meters_put_tally(struct sw_meter_sink *sink, enum sw_meter_id id, const char *label,
+			 enum sw_tally tally, double unit);
 /* Of a HISTOGRAM; counts since the process began, least values first and growing. */
 void sw_meters_put_buckets(struct sw_meter_sink *sink, enum sw_meter_id id,
 			   const struct sw_bytes *label, const struct sw_bucket *bucket,

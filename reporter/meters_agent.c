@@ -3,7 +3,6 @@
 #include "preload/counters.h"
 #include "preload/ring.h"
 #include "preload/sys.h"
-#include "preload/tallies.h"
 #include "reporter/meters.h"
 
 static void put_counters(struct sw_meter_sink *sink)
@@ -49,9 +48,7 @@ static void collect(struct sw_agent *agent, struct sw_meter_sink *sink)
 	put_counters(sink);
 	put_waiting(agent, sink);
 	put_memory(agent, sink);
-	if (sw_tally_read(SW_TALLY_HOOK_NS))
-		sw_meters_put(sink, SW_METER_AGENT_HOOKS, NULL,
-			      (double)sw_tally_read(SW_TALLY_HOOK_NS) / 1e6);
+	sw_meters_put_tally(sink, SW_METER_AGENT_HOOKS, NULL, SW_TALLY_HOOK_NS, 1e6);
 	sw_meters_put(sink, SW_METER_AGENT_CPU, NULL,
 		      (double)sw_clock_ns(CLOCK_THREAD_CPUTIME_ID) / 1e6);
 }

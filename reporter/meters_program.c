@@ -19,16 +19,6 @@
 #define COUNTED_MAX 100000
 #define ENTRIES_BYTES 32768
 
-static void put_tally(struct sw_meter_sink *sink, enum sw_meter_id id, const char *label,
-		      enum sw_tally tally, double unit)
-{
-	struct sw_bytes value = sw_bytes_text(label);
-	uint64_t n = sw_tally_read(tally);
-
-	if (n)
-		sw_meters_put(sink, id, label ? &value : NULL, (double)n / unit);
-}
-
 static void put_open(struct sw_meter_sink *sink, const char *label, enum sw_tally began,
 		     enum sw_tally ended)
 {
@@ -43,10 +33,10 @@ static void put_connections(struct sw_meter_sink *sink)
 {
 	put_open(sink, "accepted", SW_TALLY_ACCEPTED, SW_TALLY_ACCEPTED_ENDED);
 	put_open(sink, "made", SW_TALLY_MADE, SW_TALLY_MADE_ENDED);
-	put_tally(sink, SW_METER_CONNECTIONS_BEGUN, "accepted", SW_TALLY_ACCEPTED, 1);
-	put_tally(sink, SW_METER_CONNECTIONS_BEGUN, "made", SW_TALLY_MADE, 1);
-	put_tally(sink, SW_METER_BYTES, "in", SW_TALLY_BYTES_IN, 1);
-	put_tally(sink, SW_METER_BYTES, "out", SW_TALLY_BYTES_OUT, 1);
+	sw_meters_put_tally(sink, SW_METER_CONNECTIONS_BEGUN, "accepted", SW_TALLY_ACCEPTED, 1);
+	sw_meters_put_tally(sink, SW_METER_CONNECTIONS_BEGUN, "made", SW_TALLY_MADE, 1);
+	sw_meters_put_tally(sink, SW_METER_BYTES, "in", SW_TALLY_BYTES_IN, 1);
+	sw_meters_put_tally(sink, SW_METER_BYTES, "out", SW_TALLY_BYTES_OUT, 1);
 }
 
 /* Those of one role, of which there has been one. */
@@ -64,8 +54,8 @@ static void put_handshakes(struct sw_meter_sink *sink, const char *role, enum sw
 
 static void put_tls(struct sw_meter_sink *sink)
 {
-	put_tally(sink, SW_METER_TLS, "accepted", SW_TALLY_TLS_ACCEPTED, 1);
-	put_tally(sink, SW_METER_TLS, "made", SW_TALLY_TLS_MADE, 1);
+	sw_meters_put_tally(sink, SW_METER_TLS, "accepted", SW_TALLY_TLS_ACCEPTED, 1);
+	sw_meters_put_tally(sink, SW_METER_TLS, "made", SW_TALLY_TLS_MADE, 1);
 	if (sw_tally_read(SW_TALLY_TLS_ACCEPTED))
 		put_handshakes(sink, "accepted", SW_TALLY_TLS_ACCEPTED_DONE,
 			       SW_TALLY_TLS_ACCEPTED_FAILED, SW_TALLY_TLS_ACCEPTED_NS,
@@ -77,9 +67,9 @@ static void put_tls(struct sw_meter_sink *sink)
 
 static void put_names(struct sw_meter_sink *sink)
 {
-	put_tally(sink, SW_METER_NAMES, NULL, SW_TALLY_LOOKUPS, 1);
-	put_tally(sink, SW_METER_NAMES_FAILED, NULL, SW_TALLY_LOOKUPS_FAILED, 1);
-	put_tally(sink, SW_METER_NAMES_TIME, NULL, SW_TALLY_LOOKUP_NS, 1e6);
+	sw_meters_put_tally(sink, SW_METER_NAMES, NULL, SW_TALLY_LOOKUPS, 1);
+	sw_meters_put_tally(sink, SW_METER_NAMES_FAILED, NULL, SW_TALLY_LOOKUPS_FAILED, 1);
+	sw_meters_put_tally(sink, SW_METER_NAMES_TIME, NULL, SW_TALLY_LOOKUP_NS, 1e6);
 	if (sw_tally_read(SW_TALLY_LOOKUPS))
 		sw_meters_put(sink, SW_METER_NAMES_LONGEST, NULL,
 			      (double)atomic_exchange(&sw_lookup_longest_ns, 0) / 1e6);
@@ -156,7 +146,7 @@ static void collect(struct sw_agent *agent, struct sw_meter_sink *sink)
 	put_names(sink);
 	put_backlog(sink);
 	put_descriptors(sink);
-	put_tally(sink, SW_METER_GIL_TIME, NULL, SW_TALLY_GIL_NS, 1e6);
+	sw_meters_put_tally(sink, SW_METER_GIL_TIME, NULL, SW_TALLY_GIL_NS, 1e6);
 }
 
 const struct sw_meter_source sw_meters_program = {.name = "program", .collect = collect};
