@@ -16,6 +16,9 @@ import time
 
 import graph
 
+sys.path.append(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+import tasklist  # noqa: E402
+
 probe = ctypes.CDLL(sys.argv[1])
 libc = ctypes.CDLL(None, use_errno=True)
 HOW = ["timer", "direct", "off"].index(sys.argv[3])
@@ -357,13 +360,7 @@ def forks():
 
 def files():
     """Of the thread that has most: the sampler's are its own."""
-    found = [0]
-    for task in os.listdir("/proc/self/task"):
-        try:
-            found.append(len(os.listdir("/proc/self/task/%s/fd" % task)))
-        except OSError:
-            pass
-    return max(found)
+    return max(tasklist.each("self", lambda folder: len(os.listdir(folder + "/fd"))))
 
 
 def churns():
