@@ -16,25 +16,15 @@
 #include "proto/wire.h"
 
 /* Shorter names for what protoc-c calls by package, version and type. */
-typedef Skywalking__V3__SegmentObject segment_object;
 typedef Skywalking__V3__SegmentReference segment_reference;
-typedef Skywalking__V3__SpanObject span_object;
 typedef Skywalking__V3__KeyStringValuePair pair;
 
-/* Values of a span's own tags: digits of a status, two words, each with its NUL. */
+/* Values of a span's own tags: digits of a status, two words. */
 #define EXTRA_TEXT 24
-/* Segment and trace id. */
-#define IDS_TEXT (2ul * (SW_ID_TEXT + 1))
-
-struct span_slot {
-	span_object span;
-	segment_reference ref;
-	segment_reference *refs; /* what span.refs points at: &ref */
-};
 
 struct span_room {
-	struct span_slot *slot; /* Owned */
-	span_object **span;	/* Owned; the i-th points at slot i */
+	segment_reference *ref; /* Owned; of spans that refer to another segment, at most all */
+	const ProtobufCMessage **refs; /* Owned; of each span, NULL: refers to none */
 	size_t spans_room;
 	pair *pair;   /* Owned */
 	pair **pairs; /* Owned; the i-th points at pair i */
@@ -63,8 +53,8 @@ struct sw_encoder *sw_encoder_new(void)
 struct sw_encoder *sw_encoder_free(struct sw_encoder *encoder)
 {
 	if (encoder) {
-		free(encoder->spans->slot);
-		free(encoder->spans->span);
+		free(encoder->spans->ref);
+		free(encoder->spans->refs);
 		free(encoder->spans->pair);
 		free(encoder->spans->pairs);
 		free(encoder->spans);
@@ -79,22 +69,19 @@ struct sw_encoder *sw_encoder_free(struct sw_encoder *encoder)
 
 static bool reserve_spans(struct sw_encoder *encoder, size_t want)
 {
+	struct span_room *spans = encoder->spans;
 	size_t room = sw_encoder_generous(want);
 
-	if (want <= encoder->spans->spans_room)
+	if (want <= spans->spans_room)
 		return true;
-	free(encoder->spans->slot);
-	free(encoder->spans->span);
-	encoder->spans->spans_room = 0;
-	encoder->spans->slot = calloc(room, sizeof(*encoder->spans->slot));
-	encoder->spans->span = calloc(room, sizeof(void *));
-	if (!encoder->spans->slot || !encoder->spans->span)
+	free(spans->ref);
+	free(spans->refs);
+	spans->spans_room = 0;
+	spans->ref = calloc(room, sizeof(*spans->ref));
+	spans->refs = calloc(room, sizeof(void *));
+	if (!spans->ref || !spans->refs)
 		return false;
-	for (size_t i = 0; i < room; i++) {
-		encoder->spans->span[i] = &encoder->spans->slot[i].span;
-		encoder->spans->slot[i].refs = &encoder->spans->slot[i].ref;
-	}
-	encoder->spans->spans_room = room;
+	spans->spans_room = room;
 	return true;
 }
 
@@ -141,14 +128,6 @@ static bool reserve(struct sw_encoder *encoder, size_t spans, const struct need 
 }
 
 /* ---- texts ---- */
-
-static char *keep_id(struct sw_writer *text, struct sw_id id)
-{
-	size_t from = text->len;
-
-	sw_write_id(text, id);
-	return sw_text_seal(text, from);
-}
 
 /* NULL when it is not base64, or of nothing. */
 static char *keep_decoded(struct sw_writer *text, struct sw_bytes encoded)
@@ -218,45 +197,9 @@ static void add_pair(struct sw_encoder *encoder, const char *key, char *value)
 	p->value = value;
 }
 
-static void add_own_tags(struct sw_encoder *encoder, const struct sw_record_span *record)
-{
-	struct sw_label own[SW_OWN_TAGS];
-	uint8_t digits[10];
-	size_t count = sw_span_own_tags(record, digits, own);
-
-	for (size_t i = 0; i < count; i++)
-		add_pair(encoder, (const char *)own[i].name.at,
-			 sw_text_keep(&encoder->text, own[i].value));
-}
-
 static bool may_refer(const struct sw_record_span *record)
 {
 	return record->type == SW_SPAN_ENTRY || record->flags & SW_SPAN_LATE;
-}
-
-/* Texts and tags of a span. Returns the carrier, empty when there is none. */
-static struct sw_bytes fill_text(struct sw_encoder *encoder, const struct sw_record_span *record,
-				 span_object *span)
-{
-	struct sw_bytes text = text_of(record), value, carrier = {NULL, 0};
-	size_t first = encoder->spans->pairs_used;
-	struct sw_field field;
-
-	while (sw_field_next(&text, &field, &value)) {
-		if (field.kind == SW_FIELD_OPERATION)
-			span->operation_name = sw_text_keep(&encoder->text, value);
-		else if (field.kind == SW_FIELD_PEER)
-			span->peer = sw_text_keep(&encoder->text, value);
-		else if (field.kind == SW_FIELD_CARRIER && may_refer(record))
-			carrier = value;
-		else if (field.kind == SW_FIELD_TAG)
-			add_pair(encoder, sw_tag_names[field.key],
-				 sw_text_keep(&encoder->text, value));
-	}
-	add_own_tags(encoder, record);
-	span->n_tags = encoder->spans->pairs_used - first;
-	span->tags = encoder->spans->pairs + first;
-	return carrier;
 }
 
 /* Of at most nine digits: sw_carrier_read saw to it. */
@@ -290,79 +233,6 @@ static bool fill_reference(struct sw_writer *text, struct sw_bytes carrier, segm
 	       ref->network_address_used_at_peer;
 }
 
-/* What the span refers to, if its carrier is not empty. */
-static bool refer(struct sw_encoder *encoder, const struct sw_record_span *record,
-		  struct sw_bytes carrier, struct span_slot *slot)
-{
-	slot->span.n_refs = 0;
-	if (carrier.len == 0)
-		return true;
-	slot->span.n_refs = 1;
-	slot->span.refs = &slot->refs;
-	if (!fill_reference(&encoder->text, carrier, &slot->ref))
-		return false;
-	if (record->flags & SW_SPAN_LATE) { /* it never left the process: no address was used */
-		slot->ref.ref_type = SKYWALKING__V3__REF_TYPE__CrossThread;
-		slot->ref.network_address_used_at_peer = sw_text_lend("");
-	}
-	return true;
-}
-
-static bool fill_span(struct sw_encoder *encoder, const struct sw_record_span *record,
-		      struct span_slot *slot)
-{
-	span_object *span = &slot->span;
-
-	skywalking__v3__span_object__init(span);
-	span->span_id = record->span;
-	span->parent_span_id = record->parent;
-	span->start_time = record->start_ms;
-	span->end_time = record->end_ms;
-	span->span_type = record->type == SW_SPAN_ENTRY ? SKYWALKING__V3__SPAN_TYPE__Entry
-							: SKYWALKING__V3__SPAN_TYPE__Exit;
-	span->span_layer = (Skywalking__V3__SpanLayer)record->layer;
-	span->component_id = (int32_t)record->component;
-	span->is_error = (record->flags & SW_SPAN_ERROR) != 0;
-	return refer(encoder, record, fill_text(encoder, record, span), slot);
-}
-
-static bool fill_segment(struct sw_encoder *encoder, const struct sw_segment *segment,
-			 segment_object *message)
-{
-	struct sw_id id = segment->span[0]->segment;
-	char *trace = NULL;
-
-	for (size_t i = 0; i < segment->count; i++) {
-		struct span_slot *slot = &encoder->spans->slot[i];
-
-		if (!fill_span(encoder, segment->span[i], slot))
-			return false;
-		if (slot->span.n_refs)
-			trace = slot->ref.trace_id;
-		message->is_size_limited |= (segment->span[i]->flags & SW_SPAN_LIMITED) != 0;
-	}
-	message->n_spans = segment->count;
-	message->spans = encoder->spans->span;
-	message->trace_segment_id = keep_id(&encoder->text, id);
-	message->trace_id = trace ? trace : keep_id(&encoder->text, sw_process_trace_of(id));
-	return true;
-}
-
-/* By messages of protobuf-c. */
-static bool put_segment(struct sw_encoder *encoder, enum sw_format format,
-			const struct sw_sender *sender, const struct sw_segment *segment,
-			const struct need *need, struct sw_buffer *out)
-{
-	segment_object message;
-
-	skywalking__v3__segment_object__init(&message);
-	if (!reserve(encoder, segment->count, need) || !fill_segment(encoder, segment, &message))
-		return false;
-	message.service = sw_text_keep(&encoder->text, sw_bytes_text(sender->service));
-	message.service_instance = sw_text_keep(&encoder->text, sw_bytes_text(sender->instance));
-	return !encoder->text.cut && sw_encoder_put(&message.base, format, out);
-}
-
 static struct sw_bytes carrier_of(const struct sw_record_span *record)
 {
 	struct sw_bytes text = text_of(record), value, carrier = {NULL, 0};
@@ -375,51 +245,58 @@ static struct sw_bytes carrier_of(const struct sw_record_span *record)
 	return carrier;
 }
 
+/* What the span refers to. */
+static bool refer(struct sw_encoder *encoder, const struct sw_record_span *record,
+		  struct sw_bytes carrier, segment_reference *ref)
+{
+	if (!fill_reference(&encoder->text, carrier, ref))
+		return false;
+	if (record->flags & SW_SPAN_LATE) { /* it never left the process: no address was used */
+		ref->ref_type = SKYWALKING__V3__REF_TYPE__CrossThread;
+		ref->network_address_used_at_peer = sw_text_lend("");
+	}
+	return true;
+}
+
 /* What carriers say is decoded, and the last one's trace is the segment's. False: one is broken. */
 static bool refer_all(struct sw_encoder *encoder, const struct need *need, struct sw_wired *wired)
 {
+	struct span_room *spans = encoder->spans;
+
 	if (!reserve(encoder, wired->segment->count, need))
 		return false;
-	wired->refs = (const ProtobufCMessage *const *)encoder->spans->span;
+	wired->refs = spans->refs;
 	for (size_t i = 0; i < wired->segment->count; i++) {
 		const struct sw_record_span *record = wired->segment->span[i];
-		struct span_slot *slot = &encoder->spans->slot[i];
+		struct sw_bytes carrier = carrier_of(record);
 
-		if (!refer(encoder, record, carrier_of(record), slot))
+		spans->refs[i] = carrier.len ? &spans->ref[i].base : NULL;
+		if (!carrier.len)
+			continue;
+		if (!refer(encoder, record, carrier, &spans->ref[i]))
 			return false;
-		if (slot->span.n_refs)
-			wired->trace = sw_bytes_text(slot->ref.trace_id);
+		wired->trace = sw_bytes_text(spans->ref[i].trace_id);
 	}
 	return !encoder->text.cut;
-}
-
-static bool wire_segment(struct sw_encoder *encoder, const struct sw_sender *sender,
-			 const struct sw_segment *segment, const struct need *need,
-			 struct sw_buffer *out)
-{
-	struct sw_wired wired = {
-		.sender = sender, .segment = segment, .texts = need->text, .tags = need->pairs};
-	bool failed = out->failed;
-
-	if (need->carriers && !refer_all(encoder, need, &wired))
-		return false;
-	if (sw_wire_segment(&wired, out))
-		return true;
-	out->failed = failed; /* what was there is whole */
-	return false;
 }
 
 bool sw_encode_segment(struct sw_encoder *encoder, enum sw_format format,
 		       const struct sw_sender *sender, const struct sw_segment *segment,
 		       struct sw_buffer *out)
 {
-	struct need need = {IDS_TEXT + sw_encoder_sender_text(sender), 0, false};
+	struct need need = {sw_encoder_sender_text(sender), 0, false};
+	struct sw_wired wired = {.sender = sender, .segment = segment};
+	bool failed = out->failed;
 
-	if (!measure(segment, &need))
+	if (!measure(segment, &need) || (need.carriers && !refer_all(encoder, &need, &wired)))
 		return false;
-	return format == SW_FORMAT_PROTOBUF
-		       ? wire_segment(encoder, sender, segment, &need, out)
-		       : put_segment(encoder, format, sender, segment, &need, out);
+	wired.texts = need.text;
+	wired.tags = need.pairs;
+	if (format == SW_FORMAT_JSON ? sw_wire_segment_json(&wired, out)
+				     : sw_wire_segment(&wired, out))
+		return true;
+	out->failed = failed; /* what was there is whole */
+	return false;
 }
 
 /* ---- management ---- */

@@ -113,8 +113,8 @@ struct sw_snapshot {
 	size_t frames;
 };
 
-bool sw_encode_log(struct sw_encoder *encoder, enum sw_format format,
-		   const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out);
+bool sw_encode_log(enum sw_format format, const struct sw_sender *sender, const struct sw_log *log,
+		   struct sw_buffer *out);
 /* sender NULL: of a stream whose first message has told (specification 3.5). */
 bool sw_encode_meter(struct sw_encoder *encoder, enum sw_format format,
 		     const struct sw_sender *sender, const struct sw_meter *meter,

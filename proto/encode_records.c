@@ -8,13 +8,11 @@
 
 #include "proto/encoder.h"
 #include "proto/event.pb-c.h"
-#include "proto/logging.pb-c.h"
 #include "proto/meter.pb-c.h"
 #include "proto/profile.pb-c.h"
 #include "proto/wire.h"
 
 /* Shorter names for what protoc-c calls by package, version and type. */
-typedef Skywalking__V3__KeyStringValuePair pair;
 typedef Skywalking__V3__Label meter_label;
 typedef Skywalking__V3__MeterBucketValue bucket_value;
 typedef Skywalking__V3__Event__ParametersEntry parameter;
@@ -74,99 +72,13 @@ static bool finish(struct sw_encoder *encoder, const ProtobufCMessage *message,
 
 /* ---- logs ---- */
 
-static pair **fill_tags(struct sw_encoder *encoder, const struct sw_log *log)
-{
-	pair *one = carve(encoder, log->tags, sizeof(pair));
-	pair **list = carve(encoder, log->tags, sizeof(pair *));
-
-	for (size_t i = 0; i < log->tags; i++) {
-		list[i] = &one[i];
-		skywalking__v3__key_string_value_pair__init(&one[i]);
-		one[i].key = keep(encoder, log->tag[i].name);
-		one[i].value = keep(encoder, log->tag[i].value);
-	}
-	return list;
-}
-
-static void fill_body(struct sw_encoder *encoder, const struct sw_log *log,
-		      Skywalking__V3__LogDataBody *body, Skywalking__V3__TextLog *text,
-		      Skywalking__V3__JSONLog *json)
-{
-	skywalking__v3__log_data_body__init(body);
-	skywalking__v3__text_log__init(text);
-	skywalking__v3__jsonlog__init(json);
-	body->type = sw_text_lend(log->json ? "json" : "text");
-	if (log->json) {
-		body->content_case = SKYWALKING__V3__LOG_DATA_BODY__CONTENT_JSON;
-		body->json = json;
-		json->json = keep(encoder, log->body);
-	} else {
-		body->content_case = SKYWALKING__V3__LOG_DATA_BODY__CONTENT_TEXT;
-		body->text = text;
-		text->text = keep(encoder, log->body);
-	}
-}
-
-static void fill_context(struct sw_encoder *encoder, const struct sw_log *log,
-			 Skywalking__V3__TraceContext *context)
-{
-	skywalking__v3__trace_context__init(context);
-	context->trace_id = keep(encoder, log->trace);
-	context->trace_segment_id = keep(encoder, log->segment);
-	context->span_id = log->span;
-}
-
-static bool reserve_log(struct sw_encoder *encoder, const struct sw_sender *sender,
-			const struct sw_log *log)
-{
-	size_t text = sw_encoder_sender_text(sender) + text_of(log->body) + text_of(log->endpoint) +
-		      text_of(log->trace) + text_of(log->segment) + text_of(log->layer) +
-		      labels_text(log->tag, log->tags);
-
-	return sw_encoder_reserve_text(encoder, text) &&
-	       reserve_parts(encoder, log->tags * PART(pair));
-}
-
-/* By messages of protobuf-c. */
-static bool put_log(struct sw_encoder *encoder, enum sw_format format,
-		    const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out)
-{
-	Skywalking__V3__LogData message;
-	Skywalking__V3__LogDataBody body;
-	Skywalking__V3__TextLog text;
-	Skywalking__V3__JSONLog json;
-	Skywalking__V3__TraceContext context;
-	Skywalking__V3__LogTags tags;
-
-	if (!reserve_log(encoder, sender, log))
-		return false;
-	skywalking__v3__log_data__init(&message);
-	message.timestamp = log->timestamp_ms;
-	message.service = keep(encoder, sw_bytes_text(sender->service));
-	message.service_instance = keep(encoder, sw_bytes_text(sender->instance));
-	message.endpoint = keep(encoder, log->endpoint);
-	message.layer = keep(encoder, log->layer);
-	fill_body(encoder, log, &body, &text, &json);
-	message.body = &body;
-	if (log->trace.len) {
-		fill_context(encoder, log, &context);
-		message.trace_context = &context;
-	}
-	skywalking__v3__log_tags__init(&tags);
-	tags.n_data = log->tags;
-	tags.data = fill_tags(encoder, log);
-	message.tags = log->tags ? &tags : NULL;
-	return finish(encoder, &message.base, format, out);
-}
-
-bool sw_encode_log(struct sw_encoder *encoder, enum sw_format format,
-		   const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out)
+bool sw_encode_log(enum sw_format format, const struct sw_sender *sender, const struct sw_log *log,
+		   struct sw_buffer *out)
 {
 	bool failed = out->failed;
 
-	if (format != SW_FORMAT_PROTOBUF)
-		return put_log(encoder, format, sender, log, out);
-	if (sw_wire_log(sender, log, out))
+	if (format == SW_FORMAT_JSON ? sw_wire_log_json(sender, log, out)
+				     : sw_wire_log(sender, log, out))
 		return true;
 	out->failed = failed; /* what was there is whole */
 	return false;

@@ -5,6 +5,7 @@
  * the wire would: the rules for leaving a field out are those of protobuf-c's packer. Names, 64
  * bit numbers as text, enumerators by name and base64 are the mapping's. Of maps those from text to
  * text have a case, Any and the other well-known types have none, as in SkyWalking's messages.
+ * What is sent thousands of times a second, proto/wire_json.c writes.
  *
  * Nothing here may show the program's locale. Whole numbers are our own digits; of what printf
  * says of a double the decimal mark, whatever the locale has for it, becomes a point.
@@ -12,17 +13,14 @@
 #include "proto/json.h"
 
 #include <math.h>
-#include <stdatomic.h>
 #include <stdio.h>
 
 #include "preload/carrier.h"
+#include "proto/quote.h"
 
 /* Beyond it a double is not exact as a whole number, and digits of our own would lie. */
 #define WHOLE_MAX 9007199254740992.0
 #define DOUBLE_ROOM 64
-#define NAMES_BITS 7
-#define NAMES (1 << NAMES_BITS)
-#define NAME_ROOM 32
 
 static void add_object(struct sw_buffer *out, const ProtobufCMessage *message);
 
@@ -33,89 +31,13 @@ static void add_char(struct sw_buffer *out, char c)
 
 /* ---- texts ---- */
 
-static bool is_plain(uint8_t c)
-{
-	return c >= 0x20 && c != '"' && c != '\\';
-}
-
-static void add_escape(struct sw_buffer *out, uint8_t c)
-{
-	static const char digit[16] = "0123456789abcdef";
-	char text[6] = {'\\', 'u', '0', '0', digit[c >> 4], digit[c & 15]};
-
-	if (c == '"' || c == '\\') {
-		text[1] = (char)c;
-		sw_buffer_add(out, sw_bytes(text, 2));
-	} else {
-		sw_buffer_add(out, sw_bytes(text, sizeof(text)));
-	}
-}
-
-/* Eight bytes at a time; what is plain in no doubt, by the borrows of a subtraction. */
-static bool are_plain(const uint8_t *at)
-{
-	const uint64_t ones = 0x0101010101010101, tops = ones << 7;
-	uint64_t c, quote, slash;
-
-	memcpy(&c, at, sizeof(c));
-	quote = c ^ ones * '"';
-	slash = c ^ ones * '\\';
-	return !(
-		(((c - ones * 0x20) & ~c) | ((quote - ones) & ~quote) | ((slash - ones) & ~slash)) &
-		tops);
-}
-
-/*
- * Copies what is plain at the beginning of `text`, for which there is room, and returns its length.
- * Almost every text is plain as a whole and short, so its end is looked at with eight bytes, too,
- * some of them once more.
- */
-static size_t copy_plain(struct sw_bytes text, uint8_t *ret_text)
-{
-	const size_t word = sizeof(uint64_t);
-	size_t run = 0;
-
-	for (; run + word <= text.len && are_plain(text.at + run); run += word)
-		memcpy(ret_text + run, text.at + run, word);
-	if (text.len >= word && text.len - run < word && are_plain(text.at + text.len - word)) {
-		memcpy(ret_text + text.len - word, text.at + text.len - word, word);
-		return text.len;
-	}
-	for (; run < text.len && is_plain(text.at[run]); run++)
-		ret_text[run] = text.at[run];
-	return run;
-}
-
-static void add_escaped(struct sw_buffer *out, struct sw_bytes left)
-{
-	while (left.len) {
-		uint8_t *at = sw_buffer_room(out, left.len);
-		size_t run;
-
-		if (!at)
-			return;
-		run = copy_plain(left, at);
-		out->len += run;
-		if (run < left.len)
-			add_escape(out, left.at[run++]);
-		left = sw_bytes_from(left, run);
-	}
-}
-
 static void add_text(struct sw_buffer *out, const char *text)
 {
 	struct sw_bytes all = sw_bytes_text(text);
-	uint8_t *at = sw_buffer_room(out, all.len + 2);
-	size_t run;
+	uint8_t *at = sw_buffer_room(out, sw_quote_most(all.len));
 
-	if (!at)
-		return;
-	at[0] = '"';
-	run = copy_plain(all, at + 1);
-	out->len += run + 1;
-	if (run < all.len)
-		add_escaped(out, sw_bytes_from(all, run));
-	add_char(out, '"');
+	if (at)
+		out->len += (size_t)(sw_quote(at, all) - at);
 }
 
 static void add_base64(struct sw_buffer *out, const ProtobufCBinaryData *data)
@@ -151,64 +73,11 @@ static size_t camel(const char *name, uint8_t *ret_text)
 	return (size_t)(at - ret_text);
 }
 
-/*
- * As it is written: with a comma before and the colon behind. The names of fields are few and never
- * change, so each is made once and known by its address; one that finds its place taken is made
- * again every time. A child of a fork may find one half made, which is not there before `name` is.
- */
-struct made_name {
-	const char *_Atomic name; /* Borrowed from a descriptor; NULL: free */
-	uint8_t len;
-	uint8_t text[NAME_ROOM + 1];
-};
-
-static size_t make_name(const char *name, uint8_t *ret_text)
-{
-	size_t len = 0;
-
-	ret_text[len++] = ',';
-	ret_text[len++] = '"';
-	len += camel(name, ret_text + len);
-	ret_text[len++] = '"';
-	ret_text[len++] = ':';
-	return len;
-}
-
-static const struct made_name *find_name(const char *name)
-{
-	static struct made_name names[NAMES];
-	struct made_name *made = &names[(uintptr_t)name * 0x9e3779b97f4a7c15 >> (64 - NAMES_BITS)];
-	const char *there = atomic_load_explicit(&made->name, memory_order_relaxed);
-
-	if (there == name)
-		return made;
-	if (there || strlen(name) + 4 > NAME_ROOM)
-		return NULL;
-	made->len = (uint8_t)make_name(name, made->text);
-	atomic_store_explicit(&made->name, name, memory_order_release);
-	return made;
-}
-
-static void add_made(struct sw_buffer *out, const struct made_name *made, bool first)
-{
-	uint8_t *at = sw_buffer_room(out, NAME_ROOM);
-
-	if (!at)
-		return;
-	memcpy(at, made->text + first, NAME_ROOM); /* a size that the compiler knows */
-	out->len += made->len - (size_t)first;
-}
-
 /* The first of an object has no comma. */
 static void add_name(struct sw_buffer *out, const char *name, bool first)
 {
-	const struct made_name *made = find_name(name);
 	uint8_t *at;
 
-	if (made) {
-		add_made(out, made, first);
-		return;
-	}
 	if (!first)
 		add_char(out, ',');
 	add_char(out, '"');
@@ -220,30 +89,20 @@ static void add_name(struct sw_buffer *out, const char *name, bool first)
 
 /* ---- numbers ---- */
 
-/* Two digits for each division. */
 static void add_unsigned(struct sw_buffer *out, uint64_t n)
 {
-	static const char pairs[] = "00010203040506070809101112131415161718192021222324"
-				    "25262728293031323334353637383940414243444546474849"
-				    "50515253545556575859606162636465666768697071727374"
-				    "75767778798081828384858687888990919293949596979899";
-	uint8_t digits[20];
-	size_t at = sizeof(digits);
+	uint8_t *at = sw_buffer_room(out, SW_QUOTE_NUMBER);
 
-	for (; n >= 10; n /= 100) {
-		at -= 2;
-		memcpy(digits + at, pairs + n % 100 * 2, 2);
-	}
-	if (n || at == sizeof(digits))
-		digits[--at] = (uint8_t)('0' + n);
-	sw_buffer_add(out, sw_bytes(digits + at, sizeof(digits) - at));
+	if (at)
+		out->len += (size_t)(sw_quote_unsigned(at, n) - at);
 }
 
 static void add_signed(struct sw_buffer *out, int64_t n)
 {
-	if (n < 0)
-		add_char(out, '-');
-	add_unsigned(out, n < 0 ? -(uint64_t)n : (uint64_t)n);
+	uint8_t *at = sw_buffer_room(out, SW_QUOTE_NUMBER);
+
+	if (at)
+		out->len += (size_t)(sw_quote_signed(at, n) - at);
 }
 
 /* As few digits as bring the same number back; 17 always do. strtod asks the same locale as

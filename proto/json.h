@@ -7,6 +7,7 @@
 
 /*
  * Appends one object, without blanks or line ends, or appends nothing and returns false (no
- * memory). Fields at their default are left out, as in the mapping. Texts must be valid UTF-8.
+ * memory). Fields at their default are left out, as in the mapping. Texts that are not
+ * UTF-8 are mended.
  */
 bool sw_json_message(const ProtobufCMessage *message, struct sw_buffer *out);

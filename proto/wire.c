@@ -10,7 +10,6 @@
 #include "preload/tags.h"
 #include "proto/tracing.pb-c.h"
 
-typedef Skywalking__V3__SpanObject span_object;
 typedef Skywalking__V3__SegmentReference segment_reference;
 
 /* Of a span all but its texts: numbers, heads of texts, its own tags. Of a tag its name. */
@@ -31,6 +30,48 @@ static const struct sw_bytes names[SW_TAG_COUNT] = {
 #include "preload/tags.def"
 #undef SW_TAG
 
+/* ---- what a record says ---- */
+
+size_t sw_span_own_tags(const struct sw_record_span *record, uint8_t digits[10],
+			struct sw_own_tag ret_tag[SW_OWN_TAGS])
+{
+	bool alone = record->type == SW_SPAN_EXIT &&
+		     (record->flags & (SW_SPAN_ALONE | SW_SPAN_LATE)) == SW_SPAN_ALONE;
+	struct sw_writer w = sw_writer(digits, 10);
+	size_t count = 0;
+
+	if (record->status && record->status_tag < SW_TAG_COUNT) {
+		sw_write_number(&w, record->status);
+		ret_tag[count++] = (struct sw_own_tag){record->status_tag, sw_written(&w)};
+	}
+	if (record->flags & SW_SPAN_UNFINISHED)
+		ret_tag[count++] = (struct sw_own_tag){SW_TAG_SW_UNFINISHED, SW_BYTES("true")};
+	if (alone && atomic_load_explicit(&sw_process_serves, memory_order_relaxed))
+		ret_tag[count++] = (struct sw_own_tag){SW_TAG_SW_PARENT, SW_BYTES("none")};
+	return count;
+}
+
+void sw_span_names(const struct sw_record_span *record, struct sw_bytes *ret_operation,
+		   struct sw_bytes *ret_peer)
+{
+	struct sw_bytes text = sw_bytes(record + 1, record->text), value;
+	struct sw_field field;
+
+	*ret_operation = *ret_peer = sw_bytes(NULL, 0);
+	while (sw_field_next(&text, &field, &value)) {
+		if (field.kind == SW_FIELD_OPERATION)
+			*ret_operation = value;
+		else if (field.kind == SW_FIELD_PEER)
+			*ret_peer = value;
+	}
+}
+
+int sw_span_type(const struct sw_record_span *record)
+{
+	return record->type == SW_SPAN_ENTRY ? SKYWALKING__V3__SPAN_TYPE__Entry
+					     : SKYWALKING__V3__SPAN_TYPE__Exit;
+}
+
 /* ---- pairs ---- */
 
 static uint8_t *write_pair(uint8_t *at, struct sw_bytes key, struct sw_bytes value)
@@ -44,25 +85,6 @@ static uint8_t *write_tag(uint8_t *at, struct sw_bytes key, struct sw_bytes valu
 {
 	at = sw_wire_length(at, 12, sw_wire_text_len(key.len) + sw_wire_text_len(value.len));
 	return sw_wire_text(sw_wire_own(at, 1, key), 2, value);
-}
-
-size_t sw_span_own_tags(const struct sw_record_span *record, uint8_t digits[10],
-			struct sw_label ret_tag[SW_OWN_TAGS])
-{
-	bool alone = record->type == SW_SPAN_EXIT &&
-		     (record->flags & (SW_SPAN_ALONE | SW_SPAN_LATE)) == SW_SPAN_ALONE;
-	struct sw_writer w = sw_writer(digits, 10);
-	size_t count = 0;
-
-	if (record->status && record->status_tag < SW_TAG_COUNT) {
-		sw_write_number(&w, record->status);
-		ret_tag[count++] = (struct sw_label){names[record->status_tag], sw_written(&w)};
-	}
-	if (record->flags & SW_SPAN_UNFINISHED)
-		ret_tag[count++] = (struct sw_label){names[SW_TAG_SW_UNFINISHED], SW_BYTES("true")};
-	if (alone && atomic_load_explicit(&sw_process_serves, memory_order_relaxed))
-		ret_tag[count++] = (struct sw_label){names[SW_TAG_SW_PARENT], SW_BYTES("none")};
-	return count;
 }
 
 /* ---- segments ---- */
@@ -105,7 +127,7 @@ static uint8_t *write_reference(uint8_t *at, const segment_reference *ref)
 static uint8_t *write_tags(uint8_t *at, const struct sw_record_span *record)
 {
 	struct sw_bytes text = sw_bytes(record + 1, record->text), value;
-	struct sw_label own[SW_OWN_TAGS];
+	struct sw_own_tag own[SW_OWN_TAGS];
 	struct sw_field field;
 	uint8_t digits[10];
 	size_t count = sw_span_own_tags(record, digits, own);
@@ -115,46 +137,28 @@ static uint8_t *write_tags(uint8_t *at, const struct sw_record_span *record)
 			at = write_tag(at, names[field.key], value);
 	}
 	for (size_t i = 0; i < count; i++)
-		at = write_tag(at, own[i].name, own[i].value);
+		at = write_tag(at, names[own[i].key], own[i].value);
 	return at;
 }
 
-/* Of each kind of field the last. */
-static void find_names(const struct sw_record_span *record, struct sw_bytes *ret_operation,
-		       struct sw_bytes *ret_peer)
-{
-	struct sw_bytes text = sw_bytes(record + 1, record->text), value;
-	struct sw_field field;
-
-	*ret_operation = *ret_peer = sw_bytes(NULL, 0);
-	while (sw_field_next(&text, &field, &value)) {
-		if (field.kind == SW_FIELD_OPERATION)
-			*ret_operation = value;
-		else if (field.kind == SW_FIELD_PEER)
-			*ret_peer = value;
-	}
-}
-
 static uint8_t *write_span(uint8_t *at, const struct sw_record_span *record,
-			   const span_object *referred)
+			   const ProtobufCMessage *ref)
 {
 	struct sw_bytes operation, peer;
 	uint8_t *gap;
 
-	find_names(record, &operation, &peer);
+	sw_span_names(record, &operation, &peer);
 	*at++ = 3 << 3 | 2;
 	gap = at;
 	at = sw_wire_number(at + 2, 1, record->span);
 	at = sw_wire_number(at, 2, record->parent);
 	at = sw_wire_number(at, 3, record->start_ms);
 	at = sw_wire_number(at, 4, record->end_ms);
-	if (referred && referred->n_refs)
-		at = write_reference(at, referred->refs[0]);
+	if (ref)
+		at = write_reference(at, (const segment_reference *)ref);
 	at = sw_wire_text(at, 6, operation);
 	at = sw_wire_text(at, 7, peer);
-	at = sw_wire_number(at, 8,
-			    record->type == SW_SPAN_ENTRY ? SKYWALKING__V3__SPAN_TYPE__Entry
-							  : SKYWALKING__V3__SPAN_TYPE__Exit);
+	at = sw_wire_number(at, 8, sw_span_type(record));
 	at = sw_wire_number(at, 9, record->layer);
 	at = sw_wire_number(at, 10, (int32_t)record->component);
 	at = sw_wire_number(at, 11, (record->flags & SW_SPAN_ERROR) != 0);
@@ -185,8 +189,7 @@ bool sw_wire_segment(const struct sw_wired *wired, struct sw_buffer *out)
 			      : write_id(at, 1, sw_process_trace_of(id));
 	at = write_id(at, 2, id);
 	for (size_t i = 0; i < segment->count; i++) {
-		at = write_span(at, segment->span[i],
-				wired->refs ? (const span_object *)wired->refs[i] : NULL);
+		at = write_span(at, segment->span[i], wired->refs ? wired->refs[i] : NULL);
 		limited |= (segment->span[i]->flags & SW_SPAN_LIMITED) != 0;
 	}
 	at = sw_wire_text(at, 4, text_of(wired->sender->service));

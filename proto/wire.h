@@ -3,9 +3,9 @@
  * proto/ only.
  *
  * The way by messages of protobuf-c copies each text twice, ends it in NUL and measures it again;
- * here a text goes from where it is to where it leaves. The bytes are those that protobuf-c makes
- * of the same message: fields in the order of their numbers, and none that is 0 or empty. JSON, and
- * what is sent seldom, keep to the messages.
+ * here a text goes from where it is to where it leaves. The bytes are those that protobuf-c, or
+ * proto/json.c, makes of the same message: fields in the order of their numbers, and none that is 0
+ * or empty. What is sent seldom keeps to the messages.
  */
 #pragma once
 
@@ -88,8 +88,7 @@ struct sw_wired {
 	const struct sw_sender *sender;
 	const struct sw_segment *segment;
 	struct sw_bytes trace; /* empty: the segment's own */
-	/* Of each span the SpanObject that has its reference, or has none; NULL: no span has one.
-	 */
+	/* Of each span the SegmentReference, or NULL; NULL: none has one. */
 	const ProtobufCMessage *const *refs;
 	size_t texts; /* bytes of all texts, at most */
 	size_t tags;  /* of all spans, at most */
@@ -97,11 +96,28 @@ struct sw_wired {
 
 /* Append one message each; false: no memory, and what is behind out->len is nothing. */
 bool sw_wire_segment(const struct sw_wired *wired, struct sw_buffer *out);
+bool sw_wire_segment_json(const struct sw_wired *wired, struct sw_buffer *out);
 bool sw_wire_log(const struct sw_sender *sender, const struct sw_log *log, struct sw_buffer *out);
+bool sw_wire_log_json(const struct sw_sender *sender, const struct sw_log *log,
+		      struct sw_buffer *out);
+
+/* ---- what a record says, for both forms ---- */
 
 /* Most tags that are said of a span beside those that it came with. */
 #define SW_OWN_TAGS 3
 
+struct sw_own_tag {
+	unsigned key; /* enum sw_tag */
+	struct sw_bytes value;
+};
+
 /* Status, sw.unfinished, sw.parent: how many. The digits of a status stand in `digits`. */
 size_t sw_span_own_tags(const struct sw_record_span *record, uint8_t digits[10],
-			struct sw_label ret_tag[SW_OWN_TAGS]);
+			struct sw_own_tag ret_tag[SW_OWN_TAGS]);
+
+/* Of each kind of field the last; empty where there is none. */
+void sw_span_names(const struct sw_record_span *record, struct sw_bytes *ret_operation,
+		   struct sw_bytes *ret_peer);
+
+/* As the wire has it: Skywalking__V3__SpanType. */
+int sw_span_type(const struct sw_record_span *record);

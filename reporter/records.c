@@ -61,8 +61,7 @@ bool sw_reporter_log(struct sw_agent *a, const struct sw_log *log)
 {
 	return sw_reporter_admits(a, SW_BATCH_LOG) &&
 	       sw_reporter_put(a, SW_BATCH_LOG,
-			       sw_encode_log(a->encoder, a->transport->format, &a->sender, log,
-					     &a->message));
+			       sw_encode_log(a->transport->format, &a->sender, log, &a->message));
 }
 
 /* The first message of a stream says for all whose they are. Lines of a file stand alone. */

@@ -146,7 +146,7 @@ static void records(enum sw_format format)
 
 	for (size_t i = 0; i < SW_COUNT_OF(made_logs); i++)
 		save_numbered("log", i, format, &out,
-			      sw_encode_log(encoder, format, &sender, &made_logs[i], &out));
+			      sw_encode_log(format, &sender, &made_logs[i], &out));
 	for (size_t i = 0; i < SW_COUNT_OF(made_meters); i++)
 		save_numbered("meter", i, format, &out,
 			      sw_encode_meter(encoder, format, i == 3 ? NULL : &sender,

@@ -37,7 +37,7 @@ Test(encode_records, one_encoder_for_all)
 		Skywalking__V3__Event *event;
 
 		out.len = 0;
-		cr_assert(sw_encode_log(encoder, SW_FORMAT_PROTOBUF, &sender, &made_logs[0], &out));
+		cr_assert(sw_encode_log(SW_FORMAT_PROTOBUF, &sender, &made_logs[0], &out));
 		log = skywalking__v3__log_data__unpack(NULL, out.len, out.at);
 		cr_assert(log && log->tags->n_data == 2);
 		cr_assert_str_eq(log->tags->data[1]->value, "caf\xc3\xa9 ?");
@@ -52,7 +52,7 @@ Test(encode_records, one_encoder_for_all)
 		cr_assert_str_eq(event->source->endpoint, "/slow");
 		skywalking__v3__event__free_unpacked(event, NULL);
 		out.len = 0;
-		cr_assert(sw_encode_log(encoder, SW_FORMAT_PROTOBUF, &sender, &made_logs[2], &out));
+		cr_assert(sw_encode_log(SW_FORMAT_PROTOBUF, &sender, &made_logs[2], &out));
 		log = skywalking__v3__log_data__unpack(NULL, out.len, out.at);
 		cr_assert(log && !log->tags && !log->trace_context);
 		cr_assert_str_eq(log->body->text->text, "a?b???");
@@ -89,7 +89,7 @@ Test(encode_records, long_lines)
 	Skywalking__V3__LogData *read;
 
 	memset(line, 0x80, len);
-	cr_assert(sw_encode_log(encoder, SW_FORMAT_PROTOBUF, &sender, &log, &out));
+	cr_assert(sw_encode_log(SW_FORMAT_PROTOBUF, &sender, &log, &out));
 	read = skywalking__v3__log_data__unpack(NULL, out.len, out.at);
 	cr_assert(read);
 	cr_assert_eq(strspn(read->body->text->text, "?"), len);

@@ -172,35 +172,6 @@ Test(json, texts_are_escaped)
 	}
 }
 
-/* Texts are looked at eight bytes at a time: what is to be escaped at every place of every length,
- * and neighbours of it that are not. */
-Test(json, texts_are_escaped_wherever_it_is)
-{
-	static const struct {
-		char raw;
-		const char *text;
-	} odd[] = {{'"', "\\\""},	{'\\', "\\\\"}, {0x1f, "\\u001f"},    {1, "\\u0001"},
-		   {' ', " "},		{'!', "!"},	{'#', "#"},	      {'[', "["},
-		   {']', "]"},		{0x7f, "\x7f"}, {(char)0x80, "\x80"}, {(char)0xa2, "\xa2"},
-		   {(char)0xff, "\xff"}};
-
-	for (size_t len = 1; len < 27; len++) {
-		for (size_t at = 0; at < len; at++) {
-			for (size_t i = 0; i < SW_COUNT_OF(odd); i++) {
-				struct sample sample = sample_of_nothing();
-				char raw[32] = "", expected[64];
-
-				memset(raw, 'x', len);
-				raw[at] = odd[i].raw;
-				sample.text = raw;
-				snprintf(expected, sizeof(expected), "{\"text\":\"%.*s%s%s\"}",
-					 (int)at, raw, odd[i].text, raw + at + 1);
-				cr_json(&sample, expected);
-			}
-		}
-	}
-}
-
 Test(json, numbers_of_every_length)
 {
 	uint64_t power = 1;
