@@ -62,7 +62,7 @@ def ends(ms):
 
 
 def deep(n):
-    return deep(n - 1) if n else burn_a(60)
+    return deep(n - 1) if n else burn_a(400)
 
 
 def sleeps(ms):
