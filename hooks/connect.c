@@ -17,7 +17,7 @@ int sw_hook_socket(struct sw_guest *g, int domain, int type, int protocol)
 	int fd = sw_call(g, socket, domain, type, protocol);
 
 	if (fd >= 0) { /* its last user may have been closed unseen (fclose, raw system calls) */
-		sw_flow_closed(g, fd);
+		sw_flow_replaced(g, fd);
 		sw_log_socket(fd, domain, type);
 	}
 	return fd;

@@ -581,7 +581,8 @@ static void end_talk(struct sw_guest *g, int fd, struct sw_talk *talk)
 	struct flow_sink s = flow_sink(g, fd, talk);
 
 	s.closing = true;
-	if (talk->phase == SW_PHASE_FEED && (!talk->count || sw_talk_saw_all(fd, talk)))
+	if (talk->phase == SW_PHASE_FEED && !atomic_load(&talk->blind) &&
+	    (!talk->count || sw_talk_saw_all(fd, talk)))
 		sw_talk_parser(talk)->finish(talk->parser_state, SW_RESPONSES, &s.sink);
 	if (talk->phase != SW_PHASE_DEAF)
 		go_deaf(g, talk, s.enough ? SW_COUNTER_CONNECTION_OPAQUE : SW_COUNTER_COUNT);
@@ -617,6 +618,12 @@ void sw_flow_closed(struct sw_guest *g, int fd)
 		leave_entry(g, fd, old);
 }
 
+void sw_flow_replaced(struct sw_guest *g, int fd)
+{
+	sw_flow_blind(fd);
+	sw_flow_closed(g, fd);
+}
+
 void sw_flow_closed_range(struct sw_guest *g, unsigned from, unsigned to)
 {
 	for (unsigned fd = from; fd <= to && fd < SW_FD_LIMIT; fd++) {
@@ -636,7 +643,7 @@ void sw_flow_duplicated(struct sw_guest *g, int fd, int to)
 
 	if (fd == to)
 		return;
-	sw_flow_closed(g, to);
+	sw_flow_replaced(g, to);
 	if (!(entry & SW_FD_TALK) && (to == STDOUT_FILENO || to == STDERR_FILENO))
 		sw_log_look(to);
 	else if (entry & SW_FD_LOG)
@@ -664,7 +671,7 @@ static void begin_talk(struct sw_guest *g, int fd, enum sw_role role)
 	uint32_t old;
 	int64_t index;
 
-	sw_flow_closed(g, fd);
+	sw_flow_replaced(g, fd);
 	if (!sw_modules_start() || !is_stream(fd))
 		return;
 	index = sw_pool_take(&talks);

@@ -21,8 +21,11 @@ enum sw_direction { SW_IN, SW_OUT };
 void sw_flow_accepted(struct sw_guest *g, int fd);
 void sw_flow_connected(struct sw_guest *g, int fd);
 
-/* The number means something new from now on; what it meant ends. */
+/* What the number means ends now. */
 void sw_flow_closed(struct sw_guest *g, int fd);
+/* The number means something new already: what it meant has ended unseen (fclose, io_uring), and
+ * the kernel would answer for its successor. */
+void sw_flow_replaced(struct sw_guest *g, int fd);
 /* Every number from..to, ours excepted. */
 void sw_flow_closed_range(struct sw_guest *g, unsigned from, unsigned to);
 /* `to` is a second number for `fd`, whatever it was before. */

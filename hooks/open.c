@@ -57,7 +57,7 @@ static int opened(int fd, const char *path, int flags, bool stands)
 	if (fd < 0 || (!writes && !sw_fd_known(fd) && (fd > STDERR_FILENO || !sw_log_active())) ||
 	    !(g = sw_guest_enter()))
 		return fd;
-	sw_flow_closed(g, fd);
+	sw_flow_replaced(g, fd);
 	if (writes && is_log(path))
 		sw_log_begin(fd, SW_LOG_FILE);
 	else if (stands)
@@ -108,7 +108,7 @@ static FILE *reopened(FILE *file, int before, const char *path, const char *mode
 
 	if (before >= 0 && (!file || fileno(file) != before) && sw_fd_known(before) &&
 	    (g = sw_guest_enter())) {
-		sw_flow_closed(g, before);
+		sw_flow_replaced(g, before);
 		sw_guest_leave(g);
 	}
 	return opened_file(file, path, mode);

@@ -148,7 +148,7 @@ void sw_raw_after(struct sw_guest *g, long number, const long *arg, long result)
 		sw_flow_accepted(g, (int)result);
 		break;
 	case SYS_socket:
-		sw_flow_closed(g, (int)result);
+		sw_flow_replaced(g, (int)result);
 		break;
 	case SYS_dup:
 		sw_flow_duplicated(g, (int)arg[0], (int)result);

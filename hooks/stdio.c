@@ -19,6 +19,7 @@
 #include "hooks/flow.h"
 #include "hooks/log.h"
 #include "preload/exports.h"
+#include "preload/fds.h"
 #include "preload/process.h"
 
 /* libc's: a stream that has a descriptor (those of memory and cookies have not). */
@@ -366,10 +367,11 @@ int sw_plain_fclose(FILE *file)
 {
 	struct sw_guest *g;
 
-	/* Before the call: the number may be another thread's the moment it is free. */
-	if (file && (file->_flags & IS_FILE) && file->_fileno >= 0 && sw_log_entry(file->_fileno) &&
-	    (g = sw_guest_enter())) {
-		sw_flow_closed(g, file->_fileno);
+	/* Before the call: the number may be another thread's the moment it is free. What stdio has
+	 * said on a conversation, and may say now, was not seen. */
+	if (file && (file->_flags & IS_FILE) && file->_fileno >= 0 &&
+	    (sw_fd_entry(file->_fileno) & (SW_FD_TALK | SW_FD_LOG)) && (g = sw_guest_enter())) {
+		sw_flow_replaced(g, file->_fileno);
 		sw_guest_leave(g);
 	}
 	return sw_real.fclose(file);

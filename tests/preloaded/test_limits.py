@@ -11,7 +11,7 @@ server got (less our lines). Pitfalls of shared/spec/preload-pitfalls.md:
   43  chroot, namespaces    test_chroot*, test_without
   55  high numbers          nofile
   56  10^9 descriptors      nofile (as far as this kernel and user allow)
-  65  closed unseen         test_stdio_closes
+  65  closed unseen         test_stdio_closes, test_answers_and_ends_that_nobody_saw
 
 Those that mount need root and are skipped without.
 """
@@ -20,6 +20,7 @@ import os
 import re
 import resource
 import shutil
+import socket
 import subprocess
 
 import pytest
@@ -84,6 +85,21 @@ def test_stdio_closes(bench, origin, compiled):
     result = compared(bench, origin, [compiled("limits"), origin.port, "stream"], 8, said="", env=DEBUG)
     assert b"by stdio: 1\n" in result.out
     assert operations(bench, 7) == ["/last"] + ["/stream"] * 6
+
+
+@pytest.mark.parametrize("way", ["stdio", "kernel"])
+def test_answers_and_ends_that_nobody_saw(bench, ports, compiled, way):
+    """A server that answers and closes past us: the next connection has the same number. A request whose end
+    was not seen is not called an error, nor is it said to have lasted until then (65)."""
+    port = ports()
+    server = bench.start([compiled("unseen_ends"), port, way, "5"], port, env=DEBUG)
+    for _ in range(5):
+        with socket.create_connection(("127.0.0.1", port)) as talk:
+            talk.sendall(b"GET /x HTTP/1.1\r\nHost: h\r\n\r\n")
+            assert b"".join(iter(lambda: talk.recv(99), b"")).endswith(b"\r\n\r\nok")
+    assert server.wait(30) == 0
+    assert counters(bench.output(server))["span_unseen"] == (5 if way == "stdio" else 4)
+    assert bench.segments() == []
 
 
 @pytest.mark.parametrize("protocol", ["file", "grpc"])
