@@ -13,7 +13,8 @@
  * the hash of the cipher suite; it sends that when it is content with the server, and nothing can
  * go wrong then but the arithmetic. An answer that begins with another length is a certificate, or
  * padded: whether the server takes it shows in what it sends next. A lone alert-sized record may
- * still be two bytes of data, so it is believed when nothing follows but the end.
+ * still be two bytes of data, so it is believed when nothing follows but the end; unless the client
+ * has sent one, too: then both may only have said goodbye.
  *
  * Where the bytes leave a doubt (early data, records of unknown types, an order that no handshake
  * has) the outcome is UNKNOWN. The other end of a tunnel sees the same bytes and says the same.
@@ -101,6 +102,7 @@ struct tls {
 	uint8_t phase;		      /* enum phase */
 	uint8_t later;		      /* records since the client's answer */
 	bool began;		      /* it was told of */
+	bool goes;		      /* the client's last words, perhaps, after its answer */
 	bool sealed[SW_SIDE_COUNT];   /* has sent ChangeCipherSpec; TLS 1.2 */
 	bool finished[SW_SIDE_COUNT]; /* and Finished */
 	bool flight;		      /* a first sealed record of the server's came; TLS 1.3 */
@@ -355,9 +357,11 @@ static void later_record(struct tls *talk, enum sw_side side, enum type type, ui
 {
 	if (type != TYPE_DATA || (side == SW_REQUESTS && ++talk->later == LATER_MAX))
 		doubt(talk, sink);
-	else if (side == SW_RESPONSES && talk->phase == PHASE_VERDICT && len == SEALED_ALERT_LEN)
+	else if (side == SW_REQUESTS)
+		talk->goes |= len == SEALED_ALERT_LEN;
+	else if (talk->phase == PHASE_VERDICT && len == SEALED_ALERT_LEN)
 		talk->phase = PHASE_REFUSED;
-	else if (side == SW_RESPONSES)
+	else
 		over(talk, SW_HANDSHAKE_DONE, sink);
 }
 
@@ -466,7 +470,7 @@ static void tls_finish(void *state, enum sw_side side, struct sw_sink *sink)
 
 	if (talk->phase == PHASE_OLD && talk->finished[side])
 		return; /* it has said all that it had to */
-	if (talk->phase == PHASE_VERDICT)
+	if (talk->phase == PHASE_VERDICT || (talk->phase == PHASE_REFUSED && talk->goes))
 		doubt(talk, sink);
 	else
 		over(talk, SW_HANDSHAKE_CUT, sink);
