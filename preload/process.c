@@ -174,12 +174,22 @@ static void copy_text(char *text, struct sw_bytes from)
 	end_text(text, &w);
 }
 
-/* An image that somebody started who reports, and that serves nobody: his. */
+/* Whoever started it has given it a name: another one than his own, which it would inherit. */
+static bool is_named(struct sw_bytes of_instance, struct sw_bytes of_service)
+{
+	return (sw_config.service_name[0] && !sw_bytes_equal(sw_bytes_text(service), of_service)) ||
+	       (sw_config.instance_name[0] &&
+		!sw_bytes_equal(sw_bytes_text(instance_base), of_instance));
+}
+
+/* An image that somebody started who reports, and that serves nobody: his. After the names that the
+ * configuration gives. */
 static bool make_lineage(void)
 {
 	struct sw_bytes of_instance, of_service;
 
-	if (atomic_load(&sw_process_listens) || !sw_lineage_of(&of_instance, &of_service))
+	if (atomic_load(&sw_process_listens) || !sw_lineage_of(&of_instance, &of_service) ||
+	    is_named(of_instance, of_service))
 		return false;
 	copy_text(instance_base, of_instance);
 	copy_text(service, of_service);
@@ -189,10 +199,10 @@ static bool make_lineage(void)
 
 static void make_names(void)
 {
-	if (make_lineage())
-		return;
 	make_service();
 	make_instance();
+	if (make_lineage())
+		return;
 	sw_lineage_tell(sw_bytes_text(instance_base), sw_bytes_text(service));
 }
 

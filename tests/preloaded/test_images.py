@@ -102,6 +102,18 @@ def test_a_server_that_a_service_starts_is_one_itself(bench, origin, ports, prog
     assert "-exec" not in served.serviceInstance
 
 
+@pytest.mark.parametrize("key", ["SW_AGENT_NAME", "SW_AGENT_INSTANCE_NAME"])
+def test_a_program_with_a_name_of_its_own(bench, origin, key):
+    """A supervisor says what each of its programs is called, and they are; one that finds its name is its own."""
+    start = STARTS["subprocess"].replace("check", f"env=dict(os.environ, {key}='worker'), check").replace("called", "named")
+    result = run_script(bench, script_of(origin, STARTS["subprocess"] + "\n" + start), name="boss",
+                        env={"SW_AGENT_INSTANCE_NAME": "boss-1"})
+    assert (result.rc, result.err) == (0, b"")
+    names = {s.spans[0].operationName: (s.service, s.serviceInstance) for s in bench.segments(3)}
+    assert names == {"/first": ("boss", "boss-1"), "/called": ("boss", "boss-1-exec(curl)"),
+                     "/named": ("worker", "boss-1") if key == "SW_AGENT_NAME" else ("boss", "worker")}
+
+
 def test_long_names_give_way(bench, origin):
     name = "é" * 60
     result = run_script(bench, script_of(origin, STARTS["subprocess"]),
