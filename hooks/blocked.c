@@ -340,17 +340,27 @@ static bool is_gone(const struct sw_turns *t)
 	return sw_sys(tgkill, self, atomic_load(&t->tid), 0) == -ESRCH;
 }
 
-/* What a thread was at when it ended blocks nobody. */
-static void look_at_long(const struct sw_turns *t, struct seen *s)
+/* The loop has ended, and the thread takes CPython down. One that it begins later is one in C. */
+static bool outlives_python(struct sw_turns *t)
 {
-	if (is_gone(t))
+	bool outlives = atomic_load(&t->python) && sw_python_is_over();
+
+	if (outlives)
+		atomic_store(&t->python, NULL);
+	return outlives;
+}
+
+/* What a thread is at when it has ended, or its interpreter, blocks nobody. */
+static void look_at_long(struct sw_turns *t, struct seen *s)
+{
+	if (is_gone(t) || outlives_python(t))
 		s->told = true;
 	else if (!s->stacked)
 		catch_turn(t, s);
 }
 
 /* In one turn again, or for the first time. */
-static void look_at_turn(const struct sw_turns *t, struct seen *s, uint64_t began, uint64_t turn,
+static void look_at_turn(struct sw_turns *t, struct seen *s, uint64_t began, uint64_t turn,
 			 uint64_t step_ns)
 {
 	if (s->turn != turn || s->generation != atomic_load(&t->generation) || !s->held_ns) {
@@ -368,7 +378,7 @@ static void look_at_turn(const struct sw_turns *t, struct seen *s, uint64_t bega
 }
 
 /* True: it does something, so it is worth looking at soon again. */
-static bool look(const struct sw_turns *t, struct seen *s, uint64_t since_ns, uint64_t step_ns)
+static bool look(struct sw_turns *t, struct seen *s, uint64_t since_ns, uint64_t step_ns)
 {
 	uint64_t busy = atomic_load(&t->busy_ns), heads = atomic_load(&t->heads);
 	uint64_t turn = atomic_load(&t->turns);
@@ -396,7 +406,7 @@ static uint64_t blocked_watch(uint64_t now_ns)
 	if (sw_turns_long_ns == UINT64_MAX)
 		return 0;
 	for (uint32_t i = 0; i < atomic_load(&sw_turns_used); i++) {
-		const struct sw_turns *t = &sw_turns[i];
+		struct sw_turns *t = &sw_turns[i];
 
 		if (atomic_load(&t->tid) && look(t, &seen[i], since_ns, step_ns))
 			looks.active_ns = now_ns;

@@ -75,3 +75,8 @@ const void *sw_python_thread(void)
 		return NULL;
 	return sw_py.PyGILState_GetThisThreadState();
 }
+
+bool sw_python_is_over(void)
+{
+	return sw_python_found() && !sw_py.Py_IsInitialized();
+}

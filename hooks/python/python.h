@@ -64,6 +64,9 @@ static inline bool sw_python_is_gil(const void *cond)
 /* The state that CPython keeps of the calling thread, or NULL. Good until the thread ends. */
 const void *sw_python_thread(void);
 
+/* CPython is being taken down, or was, or has not begun yet. Any thread. */
+bool sw_python_is_over(void);
+
 /* What the context of another thread says, by its state. Its memory is read by the kernel's answer:
  * that thread may go on meanwhile, and only the caller can tell whether it has. Any thread. */
 bool sw_python_current_of(const void *thread, struct sw_whom *ret_whom);

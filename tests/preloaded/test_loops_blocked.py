@@ -444,6 +444,31 @@ def test_a_child_of_a_loop_is_no_loop(bench, port, program):
     loop.reported(0, timeout=0)
 
 
+ENDS = """
+exec(open({blocks!r}).read().replace("asyncio.run(main())", ""))
+
+class Late:
+    def __del__(self, sleep=time.sleep):
+        sleep(1.2)
+
+late = Late()                      # goes with its module, when the interpreter is taken down
+
+async def for_a_while():
+    await asyncio.start_server(serve, "127.0.0.1", int(sys.argv[-1]))
+    await asyncio.sleep(1)         # while it is looked at
+
+asyncio.run(for_a_while())
+"""
+
+
+def test_an_interpreter_that_is_taken_down_holds_no_loop(bench, port, program):
+    """A service that ends: modules and what they hold go after its loop, which takes 0.1 s and more."""
+    loop = Loop(bench, [SYSTEM_PYTHON, "-c", ENDS.format(blocks=program("blocks.py")[1])], port)
+    loop.ask("hello")
+    assert loop.program.wait(40) == 0
+    loop.reported(0, timeout=0)
+
+
 def test_the_end_of_the_process_in_mid_turn_is_survived(bench, port, compiled):
     loop = Loop(bench, [compiled("blocks"), "epoll"], port)
     loop.ask("hello")
