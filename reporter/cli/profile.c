@@ -78,6 +78,7 @@ struct session {
 };
 
 static struct session s;
+static sigset_t waiting; /* the mask while we wait: what is heard comes then */
 static volatile sig_atomic_t interrupted;
 static volatile sig_atomic_t child_ended;
 
@@ -300,7 +301,7 @@ static void on_signal(int signal)
 }
 
 /* One that we have started gets its signals itself: from the terminal, or from us. */
-static void hear_signals(sigset_t *ret_waiting)
+static void hear_signals(void)
 {
 	static const int heard[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 	struct sigaction action = {.sa_handler = on_signal};
@@ -311,9 +312,9 @@ static void hear_signals(sigset_t *ret_waiting)
 		sigaddset(&block, heard[i]);
 		sigaction(heard[i], &action, NULL);
 	}
-	sigprocmask(SIG_BLOCK, &block, ret_waiting);
+	sigprocmask(SIG_BLOCK, &block, &waiting);
 	for (size_t i = 0; i < SW_COUNT_OF(heard); i++)
-		sigdelset(ret_waiting, heard[i]);
+		sigdelset(&waiting, heard[i]);
 }
 
 static void look_at_child(void)
@@ -390,12 +391,12 @@ static uint64_t step_ns(uint64_t now)
 	return now - s.lost_ns > PATIENCE_NS ? SELDOM_NS : AGAIN_NS;
 }
 
-static void wait_for(uint64_t ns, const sigset_t *waiting)
+static void wait_for(uint64_t ns)
 {
 	struct pollfd one = {s.target.fd, POLLIN, 0};
 	struct timespec t = {(time_t)(ns / SECOND_NS), (long)(ns % SECOND_NS)};
 
-	if (ppoll(&one, s.target.fd >= 0, &t, waiting) > 0 && !sw_cli_read(&s.target)) {
+	if (ppoll(&one, s.target.fd >= 0, &t, &waiting) > 0 && !sw_cli_read(&s.target)) {
 		notice_answer();
 		if (s.target.answered) /* else it is still the same attempt */
 			s.lost_ns = now_ns();
@@ -424,7 +425,7 @@ static void say_patience(uint64_t now)
 }
 
 /* Once around. False: it is over. */
-static bool turn(const sigset_t *waiting)
+static bool turn(void)
 {
 	uint64_t now = now_ns(), ns;
 
@@ -441,15 +442,13 @@ static bool turn(const sigset_t *waiting)
 		return false;
 	if (s.end_ns && !s.enough)
 		ns = SW_MIN(ns, s.end_ns - now + 1000);
-	wait_for(ns, waiting);
+	wait_for(ns);
 	return true;
 }
 
 static void profile(void)
 {
-	sigset_t waiting;
-
-	hear_signals(&waiting);
+	hear_signals();
 	s.lost_ns = now_ns();
 	if (!s.options.program && !reach_again())
 		return;
@@ -457,12 +456,17 @@ static void profile(void)
 		sw_cli_say_why_not(s.target.pid);
 		return;
 	}
-	while (turn(&waiting))
+	while (turn())
 		;
 	if (s.attached && s.target.fd < 0 && !s.enough)
 		s.away_ns += now_ns() - s.lost_ns;
 	sw_cli_detach(&s.target);
-	while (s.options.program && !s.ended) { /* the profile is over; the program goes on */
+}
+
+/* The profile is over; the program that we have started goes on. */
+static void wait_for_program(void)
+{
+	while (s.options.program && !s.ended) {
 		ppoll(NULL, 0, NULL, &waiting);
 		look_at_child();
 		heed_signal();
@@ -524,6 +528,8 @@ int sw_cli_profile(int argc, char **argv)
 	if (!make_recording(line, sizeof(line)))
 		return SW_CLI_FAILED;
 	profile();
+	if (strcmp(s.path, "-") == 0) /* which is the program's, too */
+		wait_for_program();
 	if (!s.options.program && !s.attached && s.tried && !s.target.refused && !is_gone())
 		sw_cli_say("process %d does not answer", (int)s.target.pid);
 	if (s.options.program && !s.attached)
@@ -531,5 +537,6 @@ int sw_cli_profile(int argc, char **argv)
 	ok = s.attached && !(s.target.refused && !s.target.before.due) && finish();
 	sw_gather_free(s.target.gather);
 	sw_recording_free(s.recording);
+	wait_for_program();
 	return s.options.program ? end_like(s.status) : ok ? 0 : SW_CLI_FAILED;
 }

@@ -30,7 +30,7 @@ class Profile:
 
     def __init__(self, rc, out, err, path):
         self.rc, self.out, self.err = rc, out, err.decode()
-        self.stacks = read(path) if path.exists() else None
+        self.stacks = read(path) if path != "-" and path.exists() else None
         found = TRUTH.search(self.err)
         if found:
             self.seconds = float(found[1])
@@ -285,6 +285,22 @@ def samples(data):
 def test_same_program(whole):
     p = whole.profile("--", SYSTEM_PYTHON, PROGRAM, "copy", input=b"to stdout")
     assert (p.rc, p.out) == (0, b"to stdout") and p.err.startswith("to stderr\n"), p
+
+
+def test_some_seconds_of_a_program_that_goes_on(whole):
+    """The file is there when the time is over, which a server's end is not waited for."""
+    command = whole.begin("--wall", "-d", 1, "--", SYSTEM_PYTHON, PROGRAM, "nap", 60)
+    until(command.path.exists)
+    assert command.poll() is None and any("nap " in frame for stack in read(command.path) for frame in stack)
+    os.kill(children(command.pid)[0], signal.SIGTERM)
+    p = whole.end(command)
+    assert p.rc == -signal.SIGTERM and 0.9 <= p.seconds < 30, p
+
+
+def test_some_seconds_on_the_output_of_a_program(whole):
+    """Stdout is the program's until its end."""
+    p = whole.profile("-d", 0.5, "--", "/bin/sh", "-c", "printf one; sleep 2; echo two", path="-")
+    assert p.rc == 0 and p.out.startswith(b"onetwo\n"), p
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
