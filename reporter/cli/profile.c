@@ -532,8 +532,10 @@ int sw_cli_profile(int argc, char **argv)
 		wait_for_program();
 	if (!s.options.program && !s.attached && s.tried && !s.target.refused && !is_gone())
 		sw_cli_say("process %d does not answer", (int)s.target.pid);
-	if (s.options.program && !s.attached)
-		sw_cli_say("%s has not loaded the agent: no profile", s.options.program[0]);
+	if (s.options.program && !s.attached && !s.target.refused)
+		sw_cli_say("%s ended before it could be looked at, or has not loaded the agent "
+			   "(SW_AGENT_ENABLE, a static or setuid program): no profile",
+			   s.options.program[0]);
 	ok = s.attached && !(s.target.refused && !s.target.before.due) && finish();
 	sw_gather_free(s.target.gather);
 	sw_recording_free(s.recording);

@@ -693,6 +693,15 @@ def test_profiled_by_key_already(whole, bench):
     assert p.rc == 1 and "already" in p.err, p
 
 
+@pytest.mark.parametrize("key, value, said", [("SW_AGENT_ENABLE", "false", "ended before it could be looked at, or"),
+                                              ("SW_AGENT_PROFILE_OUTPUT", "x.html", "is being profiled already")])
+def test_why_there_is_no_profile_of_a_program(whole, monkeypatch, key, value, said):
+    """All were said not to have loaded the agent, also those that ended at once."""
+    monkeypatch.setitem(CLEAN, key, value)
+    p = whole.profile("--", SYSTEM_PYTHON, PROGRAM, "burn", 0.5)
+    assert p.stacks is None and p.err.count("\n") == 1 and said in p.err, p
+
+
 # ---- somebody traces it ----
 
 def watch_by_gdb(pid, seconds):
