@@ -223,7 +223,7 @@ static void take_back(void)
 
 	if (!shot)
 		return;
-	for (int i = 0; i < PAUSES_MAX && atomic_load(&shot->state) == SW_SHOT_ASKING; i++)
+	for (int i = 0; i < PAUSES_MAX && atomic_load(&shot->asking); i++)
 		sw_sys(nanosleep, &pause, NULL);
 	if (atomic_compare_exchange_strong(&shot->state, &asked, SW_SHOT_IDLE) && shot->timer >= 0)
 		sw_sys(timer_settime, shot->timer, 0, &never, NULL);
@@ -276,8 +276,9 @@ static bool under_way(void)
 	for (unsigned i = 0; i < atomic_load(&sw_shots_high); i++) {
 		uint32_t state = atomic_load(&shots[i].state);
 
-		if (atomic_load(&sw_shot_tids[i]) && state != SW_SHOT_IDLE &&
-		    state != SW_SHOT_TAKEN)
+		if (atomic_load(&sw_shot_tids[i]) &&
+		    (atomic_load(&shots[i].asking) ||
+		     (state != SW_SHOT_IDLE && state != SW_SHOT_TAKEN)))
 			return true;
 	}
 	return false;

@@ -36,14 +36,17 @@ enum sw_shot_state {
 
 struct sw_shot {
 	_Atomic uint32_t state; /* enum sw_shot_state. Pairs: TAKEN is stored after the rest */
-	int timer;		/* the kernel's number; -1: none. Set before it is asked by */
-	uint32_t stack_max;	/* bytes of the stack that are wanted, at most SW_SHOT_STACK_MAX */
-	uint32_t stack_len;	/* those there are, from `sp` up */
-	sw_ref entry;		/* the request that the thread works for, 0: none */
-	uint64_t time_ns;	/* CLOCK_MONOTONIC */
-	uint32_t spent_ns;	/* in the handler, but for entering it */
-	uint64_t pc, sp;	/* where it was interrupted, or waits */
-	uint64_t fp, lr;	/* rbp and r10, x29 and x30; of one that waits unknown, 0 */
+	/* The sampler is about to look whether it may ask, or to ask. Not the same as ASKING: a
+	 * signal of before may come then, and what it writes down is TAKEN. */
+	_Atomic bool asking;
+	int timer;	    /* the kernel's number; -1: none. Set before it is asked by */
+	uint32_t stack_max; /* bytes of the stack that are wanted, at most SW_SHOT_STACK_MAX */
+	uint32_t stack_len; /* those there are, from `sp` up */
+	sw_ref entry;	    /* the request that the thread works for, 0: none */
+	uint64_t time_ns;   /* CLOCK_MONOTONIC */
+	uint32_t spent_ns;  /* in the handler, but for entering it */
+	uint64_t pc, sp;    /* where it was interrupted, or waits */
+	uint64_t fp, lr;    /* rbp and r10, x29 and x30; of one that waits unknown, 0 */
 	/* The machine's, by DWARF's numbers: what is known if `told`. */
 	uint64_t registers[SW_SHOT_REGISTERS];
 	bool told; /* `frames` are Python's; false: interrupted where they cannot be told */
@@ -79,8 +82,8 @@ void sw_shots_end_sending(void);
 
 /*
  * A thread that blocks the signal would find it pending (sigwait, signalfd). So who asks stores
- * ASKING, and then looks at the thread's mask; who blocks it looks after that for what is ASKING or
- * ASKED, and takes it back. One of the two sees the other.
+ * `asking`, and then looks at the thread's mask; who blocks it looks after that whether somebody is
+ * asking, waits for him, and takes back what is ASKED. One of the two sees the other.
  */
 
 /* The program wants the signal for itself, and has it; or one of its threads has a stack for

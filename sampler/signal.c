@@ -185,6 +185,7 @@ static bool prepare(struct sw_signal *s, int tid)
 	s->delays = signals.direct ? sw_proc_open_task(tid, "schedstat") : -1;
 	shot->timer = signals.on && signals.timers ? make_timer(tid, shot) : -1;
 	atomic_store(&shot->state, SW_SHOT_IDLE);
+	atomic_store(&shot->asking, false);
 	set_tid(shot, tid);
 	s->shot = shot;
 	s->refused = false;
@@ -329,11 +330,12 @@ static bool send_to(int tid, struct sw_shot *shot)
 	return ok;
 }
 
-static bool set_timer(int timer)
+/* 0: never. */
+static bool set_timer(int timer, long ns)
 {
-	struct itimerspec soon = {{0, 0}, {0, 1}};
+	struct itimerspec in = {{0, 0}, {0, ns}};
 
-	return sw_sys(timer_settime, timer, 0, &soon, NULL) == 0;
+	return sw_sys(timer_settime, timer, 0, &in, NULL) == 0;
 }
 
 /* False: the handler or the thread itself has changed it, and it stays as they left it. */
@@ -342,25 +344,35 @@ static bool change(struct sw_shot *shot, uint32_t from, uint32_t to)
 	return atomic_compare_exchange_strong(&shot->state, &from, to);
 }
 
-/* A timer that is set already is set once more. */
+/* A timer that is set already is set once more; if it had gone off before that, and the thread has
+ * answered by now, in vain: nobody would take it back when it blocks the signal. */
+static bool ask_now(struct sw_signal *s, int tid, enum doing least, uint32_t before)
+{
+	if (!change(s->shot, before, SW_SHOT_ASKING))
+		return atomic_load(&s->shot->state) != SW_SHOT_IDLE;
+	if (doing_of(s) >= least &&
+	    (s->direct ? send_to(tid, s->shot) : set_timer(s->shot->timer, 1))) {
+		if (!change(s->shot, SW_SHOT_ASKING, SW_SHOT_ASKED) && !s->direct)
+			set_timer(s->shot->timer, 0);
+		return true;
+	}
+	change(s->shot, SW_SHOT_ASKING, before == SW_SHOT_ASKED ? SW_SHOT_ASKED : SW_SHOT_IDLE);
+	return false;
+}
+
 static bool ask(struct sw_signal *s, int tid, enum doing least)
 {
 	uint32_t before = atomic_load(&s->shot->state);
-	bool sent = s->direct && before == SW_SHOT_ASKED;
+	bool sent = s->direct && before == SW_SHOT_ASKED, asked;
 
 	if (before == SW_SHOT_TAKING)
 		return true;
 	if (sent)
 		return is_running(s);
-	if (!change(s->shot, before, SW_SHOT_ASKING))
-		return atomic_load(&s->shot->state) != SW_SHOT_IDLE;
-	if (doing_of(s) >= least &&
-	    (s->direct ? send_to(tid, s->shot) : set_timer(s->shot->timer))) {
-		change(s->shot, SW_SHOT_ASKING, SW_SHOT_ASKED);
-		return true;
-	}
-	change(s->shot, SW_SHOT_ASKING, before == SW_SHOT_ASKED ? SW_SHOT_ASKED : SW_SHOT_IDLE);
-	return false;
+	atomic_store(&s->shot->asking, true);
+	asked = ask_now(s, tid, least, before);
+	atomic_store(&s->shot->asking, false);
+	return asked;
 }
 
 /* How it is asked; false: it cannot be. While it is being asked that stays as it is. */
@@ -494,14 +506,12 @@ const struct sw_shot *sw_signal_read_waiting(struct sw_signal *s, int tid, uint3
 
 void sw_signal_cancel(struct sw_signal *s)
 {
-	struct itimerspec never = {{0, 0}, {0, 0}};
-
 	/* A signal that was sent comes, unless whoever traces the process keeps it. */
 	if (!s->shot || atomic_load(&s->shot->state) != SW_SHOT_ASKED ||
 	    (s->direct ? !tracer.present : s->shot->timer < 0))
 		return;
 	if (!s->direct)
-		sw_sys(timer_settime, s->shot->timer, 0, &never, NULL);
+		set_timer(s->shot->timer, 0);
 	change(s->shot, SW_SHOT_ASKED, SW_SHOT_IDLE);
 }
 
