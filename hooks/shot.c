@@ -267,6 +267,92 @@ int sw_plain_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 	return result;
 }
 
+/* ---- a thread waits with another mask ---- */
+
+static bool is_blocked(void)
+{
+	uint64_t mask = 0;
+
+	sw_sys(rt_sigprocmask, SIG_BLOCK, NULL, &mask, sizeof(mask));
+	return mask >> (SW_SHOT_SIGNAL - 1) & 1;
+}
+
+void sw_shot_unmasked(void)
+{
+	int saved = errno;
+
+	if (!atomic_load(&sw_shots) || sw_guest_hidden() || !own_shot() || !is_blocked())
+		return;
+	take_back();
+	errno = saved;
+}
+
+static struct timespec rest_of(const struct timespec *timeout, uint64_t begin_ns)
+{
+	uint64_t all_ns = (uint64_t)timeout->tv_sec * SW_SECOND_NS + (uint64_t)timeout->tv_nsec;
+	uint64_t passed_ns = sw_clock_ns(CLOCK_MONOTONIC) - begin_ns;
+	uint64_t rest_ns = all_ns > passed_ns ? all_ns - passed_ns : 0;
+
+	return (struct timespec){(time_t)(rest_ns / SW_SECOND_NS), (long)(rest_ns % SW_SECOND_NS)};
+}
+
+/* A profile may begin in the midst of it. */
+static int wait_for_others(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+	uint64_t begin_ns = sw_clock_ns(CLOCK_MONOTONIC);
+	const struct timespec *until = timeout;
+	struct timespec rest;
+	siginfo_t own, *got = info ? info : &own;
+	int result;
+
+	while ((result = sw_real.sigtimedwait(set, got, until)) == SW_SHOT_SIGNAL && shot_of(got)) {
+		if (!timeout)
+			continue;
+		rest = rest_of(timeout, begin_ns);
+		until = &rest;
+	}
+	sw_shot_unmasked();
+	return result;
+}
+
+int sw_plain_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+	if (sw_guest_hidden())
+		return sw_real.sigtimedwait(set, info, timeout);
+	return wait_for_others(set, info, timeout);
+}
+
+int sw_plain_sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+	if (sw_guest_hidden())
+		return sw_real.sigwaitinfo(set, info);
+	return wait_for_others(set, info, NULL);
+}
+
+/* As libc does it. */
+int sw_plain_sigwait(const sigset_t *set, int *number)
+{
+	siginfo_t info;
+	int result;
+
+	if (sw_guest_hidden())
+		return sw_real.sigwait(set, number);
+	while ((result = wait_for_others(set, &info, NULL)) < 0 && errno == EINTR)
+		;
+	if (result < 0)
+		return errno;
+	*number = result;
+	return 0;
+}
+
+int sw_plain_sigsuspend(const sigset_t *mask)
+{
+	int result = sw_real.sigsuspend(mask);
+
+	sw_shot_unmasked();
+	return result;
+}
+
 /* ---- the program's own use of the signal ---- */
 
 static bool under_way(void)

@@ -86,6 +86,14 @@ void sw_shots_end_sending(void);
  * asking, waits for him, and takes back what is ASKED. One of the two sees the other.
  */
 
+/*
+ * A call that waits with a mask of its own (ppoll, sigsuspend), or for signals, lets the signal
+ * through for so long, and who asks cannot know that the thread blocks it else. So after it the
+ * thread takes back what was asked meanwhile; and what is sent into the midst of a wait for signals
+ * does not end that.
+ */
+void sw_shot_unmasked(void);
+
 /* The program wants the signal for itself, and has it; or one of its threads has a stack for
  * handlers in which ours has no room. Nobody is asked any more, for ever. */
 extern _Atomic bool sw_shots_given_up;

@@ -7,6 +7,7 @@
 #include "hooks/context.h"
 #include "hooks/python/frames.h"
 #include "hooks/python/python.h"
+#include "hooks/shot.h"
 #include "preload/exports.h"
 #include "preload/module.h"
 #include "preload/ring.h"
@@ -75,6 +76,14 @@ static inline int turn_begins(int events)
 	return events;
 }
 
+/* After a wait that may have been one with another mask. */
+static inline int mask_is_back(const sigset_t *mask, int events)
+{
+	if (SW_UNLIKELY(mask && atomic_load_explicit(&sw_shots, memory_order_relaxed)))
+		sw_shot_unmasked();
+	return events;
+}
+
 /* Also a moment for our thread to come back after a fork, if no record comes (heartbeats). */
 static inline void waits(bool many, bool epoll)
 {
@@ -101,14 +110,16 @@ int sw_plain_epoll_pwait(int fd, struct epoll_event *events, int count, int time
 			 const sigset_t *mask)
 {
 	waits(true, true);
-	return turn_begins(sw_real.epoll_pwait(fd, events, count, timeout, mask));
+	return turn_begins(
+		mask_is_back(mask, sw_real.epoll_pwait(fd, events, count, timeout, mask)));
 }
 
 int sw_plain_epoll_pwait2(int fd, struct epoll_event *events, int count,
 			  const struct timespec *timeout, const sigset_t *mask)
 {
 	waits(true, true);
-	return turn_begins(sw_real.epoll_pwait2(fd, events, count, timeout, mask));
+	return turn_begins(
+		mask_is_back(mask, sw_real.epoll_pwait2(fd, events, count, timeout, mask)));
 }
 
 int sw_plain_poll(struct pollfd *fds, nfds_t count, int timeout)
@@ -127,14 +138,15 @@ int sw_plain_ppoll(struct pollfd *fds, nfds_t count, const struct timespec *time
 		   const sigset_t *mask)
 {
 	waits(count > 1, false);
-	return turn_begins(sw_real.ppoll(fds, count, timeout, mask));
+	return turn_begins(mask_is_back(mask, sw_real.ppoll(fds, count, timeout, mask)));
 }
 
 int sw_plain___ppoll_chk(struct pollfd *fds, nfds_t count, const struct timespec *timeout,
 			 const sigset_t *mask, size_t size)
 {
 	waits(count > 1, false);
-	return turn_begins(sw_real.__ppoll_chk(fds, count, timeout, mask, size));
+	return turn_begins(
+		mask_is_back(mask, sw_real.__ppoll_chk(fds, count, timeout, mask, size)));
 }
 
 /*
@@ -252,5 +264,5 @@ int sw_plain_pselect(int count, fd_set *in, fd_set *out, fd_set *err,
 		     const struct timespec *timeout, const sigset_t *mask)
 {
 	waits(count > 0, false);
-	return turn_begins(sw_real.pselect(count, in, out, err, timeout, mask));
+	return turn_begins(mask_is_back(mask, sw_real.pselect(count, in, out, err, timeout, mask)));
 }
