@@ -102,12 +102,22 @@ static void add(struct sw_cli_counts *to, const struct sw_cli_counts *more)
 	to->used_ns += more->used_ns;
 }
 
+/* What was due when it ended without a word, and had no stack yet, has none. */
+static void miss_the_rest(struct sw_cli_counts *c)
+{
+	uint64_t known = c->taken + c->missed + c->lost;
+
+	if (c->due > known)
+		c->missed += c->due - known;
+}
+
 void sw_cli_detach(struct sw_cli_target *t)
 {
 	if (t->fd >= 0)
 		close(t->fd);
 	t->fd = -1;
 	t->answered = false;
+	miss_the_rest(&t->counts);
 	add(&t->before, &t->counts);
 	memset(&t->counts, 0, sizeof(t->counts));
 }

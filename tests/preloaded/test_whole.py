@@ -464,6 +464,13 @@ def test_cannot_write(whole):
     assert p.rc == 1 and "cannot write" in p.err, p
 
 
+def test_due_when_killed(whole):
+    """What was due then, and came to nothing, was neither taken nor missed."""
+    p = whole.profile("-F", 500, "--", SYSTEM_PYTHON, PROGRAM, "killed")
+    assert p.rc == -9 and p.due, p
+    honest(p)
+
+
 # ---- the socket ----
 
 ASK = struct.Struct("<IIIIQQ")

@@ -146,6 +146,21 @@ def ends(how):
         subprocess.check_call(["/bin/true"])
 
 
+def short_bursts():
+    while True:
+        sum(range(5000))
+        nap(0.02)
+
+
+def killed():
+    """In the midst of the work of many, by somebody else."""
+    killer = ["/bin/sh", "-c", "sleep 1.5; kill -9 %d" % os.getpid()]
+    subprocess.Popen(killer)
+    for _ in range(20):
+        threading.Thread(target=short_bursts, daemon=True).start()
+    nap(30)
+
+
 def fetch(port, times):
     """Blocking calls of a server that takes its time."""
     for _ in range(times):
@@ -183,6 +198,8 @@ def main():
         outer(float(argument))
     if kind == "same-number":
         same_number()
+    if kind == "killed":
+        killed()
     if kind == "fetch":
         fetch(int(argument), 4)
     if kind == "forks":
