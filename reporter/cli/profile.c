@@ -312,6 +312,7 @@ static void hear_signals(void)
 		sigaddset(&block, heard[i]);
 		sigaction(heard[i], &action, NULL);
 	}
+	signal(SIGXFSZ, SIG_IGN); /* a write that fails is said */
 	sigprocmask(SIG_BLOCK, &block, &waiting);
 	for (size_t i = 0; i < SW_COUNT_OF(heard); i++)
 		sigdelset(&waiting, heard[i]);

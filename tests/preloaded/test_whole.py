@@ -5,6 +5,7 @@ import contextlib
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -469,6 +470,16 @@ def test_due_when_killed(whole):
     p = whole.profile("-F", 500, "--", SYSTEM_PYTHON, PROGRAM, "killed")
     assert p.rc == -9 and p.due, p
     honest(p)
+
+
+def test_files_are_limited(whole):
+    """The command was killed by a signal, instead of saying so and ending as the program did."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+
+    p = whole.profile("--", SYSTEM_PYTHON, PROGRAM, "burn", 0.3, preexec_fn=limit)
+    assert (p.rc, p.out) == (7, b"burnt\n") and "cannot write" in p.err, p
+    assert not list(whole.bench.tmp.glob("*.part")), p
 
 
 # ---- the socket ----
