@@ -263,9 +263,11 @@ static void say_result(const struct sw_cli_counts *c)
 			   "tick (SW_AGENT_PROFILE_SIGNAL=direct asks for one at once)",
 			   (unsigned long long)c->shared);
 	if (s.away_ns > SECOND_NS / 10)
-		sw_cli_say("nobody could look for %.1f s of it: it has forked, or become another "
-			   "image",
+		sw_cli_say("nobody could look for %.1f s of it: it has forked, become another "
+			   "image, or filters its system calls",
 			   (double)s.away_ns / 1e9);
+	if (!c->due && s.options.mode != SW_PROFILE_CPU && c->duration_ns > SECOND_NS / 10)
+		sw_cli_say("no thread was seen: is there a /proc where the program is?");
 	if (s.target.why[0])
 		sw_cli_say("without frames of Python's: %s", s.target.why);
 }

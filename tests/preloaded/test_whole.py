@@ -482,6 +482,22 @@ def test_files_are_limited(whole):
     assert not list(whole.bench.tmp.glob("*.part")), p
 
 
+def test_no_time_to_look(whole):
+    """It was said of it that it does not load the agent."""
+    p = whole.profile("--", "/bin/true")
+    assert p.rc == 0 and (p.stacks is not None or "/bin/true ended before it could be looked at" in p.err), p
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may chroot")
+def test_no_proc(whole, compiled):
+    """Nothing was said of why a profile of a program in a chroot has no stacks: 0 of 0, 100 %."""
+    for _ in range(5):  # it may be looked at before it is there
+        p = whole.profile("--wall", "--", compiled("chrooted"), whole.bench.tmp)
+        if not p.due:
+            break
+    assert p.rc == 0 and "no thread was seen" in p.err and p.due == 0, p
+
+
 # ---- the socket ----
 
 ASK = struct.Struct("<IIIIQQ")
