@@ -16,6 +16,8 @@
 /* What the handler needs of a stack, at most 3.2 KiB, and what the kernel puts there before. */
 #define HANDLER_BYTES 4096
 #define FRAME_BYTES 3584 /* where the kernel does not say */
+/* In a mask that is an int. */
+#define IN_MASK (1 << (SW_SHOT_SIGNAL - 1))
 #ifndef AT_MINSIGSTKSZ
 #define AT_MINSIGSTKSZ 51
 #endif
@@ -238,12 +240,17 @@ static bool has_signal(const sigset_t *set)
 	return first >> (SW_SHOT_SIGNAL - 1) & 1;
 }
 
-static void after_block(int how, const sigset_t *set)
+static bool blocks(int how, const sigset_t *set)
+{
+	return set && how != SIG_UNBLOCK && has_signal(set);
+}
+
+/* The signal is blocked by now. */
+static void after_block(void)
 {
 	int saved = errno;
 
-	if (!set || how == SIG_UNBLOCK || !atomic_load(&sw_shots) || !has_signal(set) ||
-	    sw_guest_hidden())
+	if (!atomic_load(&sw_shots) || sw_guest_hidden())
 		return;
 	take_back();
 	errno = saved;
@@ -253,8 +260,8 @@ int sw_plain_sigprocmask(int how, const sigset_t *set, sigset_t *old)
 {
 	int result = sw_real.sigprocmask(how, set, old);
 
-	if (result == 0)
-		after_block(how, set);
+	if (result == 0 && blocks(how, set))
+		after_block();
 	return result;
 }
 
@@ -262,8 +269,35 @@ int sw_plain_pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 {
 	int result = sw_real.pthread_sigmask(how, set, old);
 
-	if (result == 0)
-		after_block(how, set);
+	if (result == 0 && blocks(how, set))
+		after_block();
+	return result;
+}
+
+int sw_plain_sigblock(int mask)
+{
+	int result = sw_real.sigblock(mask);
+
+	if (mask & IN_MASK)
+		after_block();
+	return result;
+}
+
+int sw_plain_sigsetmask(int mask)
+{
+	int result = sw_real.sigsetmask(mask);
+
+	if (mask & IN_MASK)
+		after_block();
+	return result;
+}
+
+int sw_plain_sighold(int number)
+{
+	int result = sw_real.sighold(number);
+
+	if (number == SW_SHOT_SIGNAL)
+		after_block();
 	return result;
 }
 

@@ -162,6 +162,24 @@ SHOWN int pthread_sigmask(int how, const sigset_t *set, sigset_t *old)
 	return sw_plain_pthread_sigmask(how, set, old);
 }
 
+SHOWN int sigblock(int mask)
+{
+	sw_real_resolve();
+	return sw_plain_sigblock(mask);
+}
+
+SHOWN int sigsetmask(int mask)
+{
+	sw_real_resolve();
+	return sw_plain_sigsetmask(mask);
+}
+
+SHOWN int sighold(int number)
+{
+	sw_real_resolve();
+	return sw_plain_sighold(number);
+}
+
 SHOWN int sigaltstack(const stack_t *stack, stack_t *old)
 {
 	sw_real_resolve();

@@ -236,13 +236,16 @@ def waits():
 def blocks():
     """A thread that blocks all signals now and then, in the midst of being asked, finds none there that is not its."""
     got, end = [], time.time() + TIMES / 100
+    ways = [lambda: signal.pthread_sigmask(signal.SIG_BLOCK, signal.Signals), lambda: libc.sigblock(-1),
+            lambda: libc.sighold(SIGNAL), lambda: libc.sigsetmask(-1)]
 
     def work():
         n = 0
         while time.time() < end:
             for _ in range(n % 40):
                 sum(range(2000))
-            before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.Signals)
+            before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+            ways[n % len(ways)]()
             for _ in range(n * 7 % 40):
                 sum(range(2000))
             got.extend(signal.sigpending())
