@@ -20,9 +20,12 @@ static char told[NAME_LEN + SW_LINEAGE_MAX];
 static _Atomic bool telling;
 
 static struct {
-	_Atomic int holder; /* thread id; 0: free */
+	_Atomic uint64_t held; /* owner << 32 | id of the thread that holds it; 0: free */
 	char *list[ENTRIES_MAX + 2];
 } slots[SLOTS];
+
+/* Which thread of this memory it is: a vfork child is the one that made it. */
+static __thread uint32_t own __attribute__((tls_model("initial-exec")));
 
 static bool is_ours(const char *entry)
 {
@@ -161,16 +164,38 @@ static bool worth_telling(char *const *list, size_t count)
 	return with_us;
 }
 
+static uint32_t owner(void)
+{
+	static _Atomic uint32_t last;
+
+	if (!own)
+		own = atomic_fetch_add(&last, 1) + 1;
+	return own;
+}
+
+/*
+ * Who held it exists no more; or was another vfork child of this very thread, which goes on only
+ * once that has its image. Neither this one, which a handler may have interrupted, nor the one
+ * whose child this is, in whose handler it may have been made.
+ */
+static bool is_left(uint64_t held, uint64_t ours)
+{
+	int holder = (int)(uint32_t)held;
+
+	if (!held || sw_sys(kill, holder, 0) == -ESRCH)
+		return true;
+	return held >> 32 == ours >> 32 && held != ours && sw_sys(getppid) != holder;
+}
+
 static unsigned take_slot(void)
 {
-	int self = (int)sw_sys(gettid);
+	uint64_t ours = (uint64_t)owner() << 32 | (uint32_t)sw_sys(gettid);
 
 	for (unsigned i = 0; i < SLOTS; i++) {
-		int holder = atomic_load(&slots[i].holder);
+		uint64_t held = atomic_load(&slots[i].held);
 
-		if (holder && sw_sys(kill, holder, 0) != -ESRCH)
-			continue;
-		if (atomic_compare_exchange_strong(&slots[i].holder, &holder, self))
+		if (is_left(held, ours) &&
+		    atomic_compare_exchange_strong(&slots[i].held, &held, ours))
 			return i + 1;
 	}
 	return 0;
@@ -213,12 +238,12 @@ void sw_lineage_env(char *const *environment, struct sw_lineage_env *ret_env)
 bool sw_lineage_done(const struct sw_lineage_env *env)
 {
 	if (env->slot)
-		atomic_store(&slots[env->slot - 1].holder, 0);
+		atomic_store(&slots[env->slot - 1].held, 0);
 	return env->slot || env->environment == env->few;
 }
 
 void sw_lineage_forked(void)
 {
 	for (unsigned i = 0; i < SLOTS; i++)
-		atomic_store(&slots[i].holder, 0);
+		atomic_store(&slots[i].held, 0);
 }

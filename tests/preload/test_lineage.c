@@ -127,6 +127,37 @@ Test(lineage, slots_of_the_dead_are_taken_over)
 	cr_assert_neq(with(environment), environment);
 }
 
+/* What a service's children are: started by vfork, and alive for long. */
+Test(lineage, children_that_live_on_hold_no_slot)
+{
+	static struct sw_lineage_env env;
+	char *environment[200];
+	static volatile bool told = true; /* not in a register of the parent's */
+	int ends[2];
+
+	tell();
+	for (size_t i = 0; i < SW_COUNT_OF(environment); i++)
+		environment[i] = i ? other : preload;
+	environment[SW_COUNT_OF(environment) - 1] = NULL;
+	cr_assert_eq(pipe(ends), 0);
+	for (int i = 0; i < 40; i++) {
+		if (vfork() == 0) {
+			char *argv[] = {"cat", NULL};
+
+			sw_lineage_env(environment, &env);
+			told = told && env.environment != environment;
+			dup2(ends[0], STDIN_FILENO);
+			close(ends[1]);
+			execv("/bin/cat", argv);
+			_exit(1);
+		}
+	}
+	cr_assert(told);
+	close(ends[1]);
+	while (wait(NULL) > 0)
+		;
+}
+
 /* Nothing to tell: its slot was given back at once, and once more when its call was done. */
 Test(lineage, a_slot_is_given_back_once)
 {
