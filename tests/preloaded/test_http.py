@@ -277,7 +277,8 @@ def test_refused_for_good(web, ports, status):
         server.ask(4)
         collector.segments(4)
         text = server.stop(warnings=1)
-    assert f"status {status}".encode() in text
+    assert f"status {status}".encode() in text and b"; what it refuses is dropped\n" in text
+    assert (b"(SW_AGENT_AUTHENTICATION is not set)" in text) == (status in (401, 403))
     assert (counters(text)["segment_lost"], counters(text)["segment_sent"]) == (3, 4)
     assert counters(text).get("resent", 0) == 0
 

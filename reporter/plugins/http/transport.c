@@ -190,15 +190,28 @@ static enum sw_sent busy(unsigned host, const struct sw_client_end *end)
 	return SW_SENT_LATER;
 }
 
-/* Sending it once more would bring the same answer. */
+/* What the configuration may have to do with a refusal. */
+static const char *hint(long status)
+{
+	if (status / 100 == 3)
+		return " (redirections are not followed)";
+	if (status != 401 && status != 403)
+		return "";
+	return sw_http_host->config->authentication[0]
+		       ? " (SW_AGENT_AUTHENTICATION is perhaps wrong)"
+		       : " (SW_AGENT_AUTHENTICATION is not set)";
+}
+
+/* Sending it once more would bring the same answer. The first one is of instance properties, as a
+ * rule, and nothing is said of the others: so it is said of all. */
 static enum sw_sent refused(const struct sw_batch *batch, const struct sw_client_end *end)
 {
 	if (sw_say_first(&said[SAID_BATCH]))
 		sw_http_host->say(
 			SW_LEVEL_WARNING,
-			"%s refuses a %s batch with status %ld%s; such records are dropped",
+			"%s refuses a %s batch with status %ld%s; what it refuses is dropped",
 			http.authority, sw_http_host->kinds[batch->kind].name, end->status,
-			end->status / 100 == 3 ? " (redirections are not followed)" : "");
+			hint(end->status));
 	return SW_SENT_NEVER;
 }
 
