@@ -314,7 +314,7 @@ __attribute__((constructor)) static void load(void)
 	sw_process_note();
 	sw_lineage_load(environ);
 	sw_config_read(environ, &sw_config);
-	if (strcmp(sw_config.propagate, "False") == 0)
+	if (sw_bytes_equal_nocase(sw_bytes_text(sw_config.propagate), SW_BYTES("false")))
 		leave_preload();
 	atomic_store(&sw_armed, sw_config.enable);
 	sw_modules_wanted();

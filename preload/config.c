@@ -413,6 +413,6 @@ void sw_config_read(char *const *environment, struct sw_config *ret_config)
 	read_names(environment, ret_config);
 	read_aliases(environment, ret_config);
 	note_all_unknown(environment);
-	if (strcmp(ret_config->cli_debug, "True") == 0)
+	if (sw_bytes_equal_nocase(sw_bytes_text(ret_config->cli_debug), SW_BYTES("true")))
 		ret_config->log_level = SW_LEVEL_DEBUG;
 }

@@ -312,7 +312,7 @@ static void check_choice(const char *env, int have, int want, const char *choice
 	}
 	if (strcmp(env, "SW_AGENT_LOGGING_LEVEL") == 0 &&
 	    value_of_key("SW_AGENT_SW_PYTHON_CLI_DEBUG_ENABLED", &value) &&
-	    sw_bytes_equal(value, SW_BYTES("True")))
+	    sw_bytes_equal_nocase(value, SW_BYTES("true")))
 		want = SW_LEVEL_DEBUG;
 	must(have == want, "a choice is its value or the default");
 }

@@ -282,6 +282,17 @@ Test(config, texts_are_copies_kept_as_given)
 	cr_assert_null(sw_config_complaint(0));
 }
 
+/* As with flags: who sets SW_AGENT_ENABLE=false will not write this with a capital. */
+Test(config, the_letters_of_true_are_of_either_case)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_SW_PYTHON_CLI_DEBUG_ENABLED=true");
+	cr_assert_eq(config.log_level, SW_LEVEL_DEBUG);
+	READ(&config, "SW_AGENT_SW_PYTHON_CLI_DEBUG_ENABLED=false");
+	cr_assert_eq(config.log_level, SW_LEVEL_INFO);
+}
+
 Test(config, texts_have_a_longest)
 {
 	char line[] = "SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE=0123456789abcdef";

@@ -121,11 +121,12 @@ def test_children_that_make_requests(bench, origin):
     assert len({s.serviceInstance for s in segments}) == 4
 
 
-def test_propagation_switched_off(bench, origin):
+@pytest.mark.parametrize("value", ["False", "false"])
+def test_propagation_switched_off(bench, origin, value):
     url = f"http://127.0.0.1:{origin.port}"
     script = f"import subprocess; subprocess.run(['curl', '-sS', '{url}/child'])"
     bench.both(["/usr/bin/python3", "-c", script],
-               env={"SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE": "False"})
+               env={"SW_AGENT_SW_PYTHON_BOOTSTRAP_PROPAGATE": value})
     assert bench.segments() == []
 
 
