@@ -133,10 +133,15 @@ static size_t fraction_len(struct sw_bytes text)
 static size_t time_len(struct sw_bytes text)
 {
 	static const char *const shapes[] = {
-		"0000-00-00t00:00:00",	"0000/00/00 00:00:00",
-		"00/AAA/0000:00:00:00", "00/00/0000 00:00:00",
-		"00 AAA 0000 00:00:00", "AAA 00 00:00:00",
-		"AAA  0 00:00:00",	"00:00:00",
+		"0000-00-00t00:00:00",
+		"0000/00/00 00:00:00",
+		"00/AAA/0000:00:00:00",
+		"00/AAA/0000 00:00:00", /* of Python's http.server */
+		"00/00/0000 00:00:00",
+		"00 AAA 0000 00:00:00",
+		"AAA 00 00:00:00",
+		"AAA  0 00:00:00",
+		"00:00:00",
 	};
 
 	if (!text.len || (!is_digit(text.at[0]) && !is_letter(text.at[0])))

@@ -55,6 +55,19 @@ Test(read, names)
 	cr_assert_eq(facts.time_ms, 1714979289000);
 }
 
+/* Written to stderr, where what says no level would be a warning. */
+Test(read, access_lines_of_pythons_server)
+{
+	struct sw_log_facts facts =
+		read_text("127.0.0.1 - - [22/Nov/2026 14:25:40] \"GET /a.txt HTTP/1.1\" 200 -");
+
+	is(facts.level, "INFO");
+	facts = read_text("::1 - - [22/Nov/2026 14:25:40] \"GET / HTTP/1.1\" 404 -");
+	is(facts.level, "INFO");
+	facts = read_text("127.0.0.1 - - [22/Nov/2026 14:25:40] code 404, message File not found");
+	cr_assert_not(facts.levelled, "not an access line");
+}
+
 Test(read, what_says_nothing_has_no_level)
 {
 	static const char *const lines[] = {
