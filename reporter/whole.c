@@ -243,6 +243,7 @@ static long write_file(void)
 {
 	static struct file f;
 	char other[PATH_BYTES + 8];
+	long error;
 
 	snprintf(other, sizeof(other), "%s.part", whole.path);
 	f.len = 0;
@@ -260,7 +261,10 @@ static long write_file(void)
 		return f.fd;
 	}
 	sw_sys(close, f.fd);
-	return sw_sys(renameat2, AT_FDCWD, other, AT_FDCWD, whole.path, 0);
+	error = sw_sys(renameat2, AT_FDCWD, other, AT_FDCWD, whole.path, 0);
+	if (error < 0)
+		sw_sys(unlinkat, AT_FDCWD, other, 0);
+	return error;
 }
 
 static void add_totals(void)

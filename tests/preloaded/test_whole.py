@@ -720,6 +720,15 @@ def test_by_key_without_number(bench):
     assert (bench.tmp / f"here-{result.pid}.folded").exists()
 
 
+def test_by_key_where_a_folder_is(bench):
+    """Of its name: said, and nothing is left beside it."""
+    script = ("import os, time\nos.mkdir('key-%d.folded' % os.getpid())\nend = time.monotonic() + 0.3\n"
+              "while time.monotonic() < end: sum(range(1000))")
+    result = bench.run([SYSTEM_PYTHON, "-c", script], env={"SW_AGENT_PROFILE_OUTPUT": "key-%p.folded"})
+    assert result.rc == 0 and b"Is a directory" in result.err, result
+    assert not list(bench.tmp.glob("*.part"))
+
+
 def test_by_key_of_shell(bench):
     """A child that forks as soon as it is there: the parent's profile may be in mid-change. What it printed went astray
     where it died."""
