@@ -391,6 +391,7 @@ static void python_forked(void)
 {
 	pending.wanted = false;
 	atomic_store(&pending.queued, false);
+	atomic_store(&sw_frames_forked, true);
 }
 
 /* Who wants our thread from the start on wants it back after a fork, too (hooks/wait.c). */

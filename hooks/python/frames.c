@@ -18,6 +18,7 @@
 
 struct sw_frames_row sw_frames_at;
 size_t sw_frames_tid_at;
+_Atomic bool sw_frames_forked;
 uintptr_t sw_frames_loop, sw_frames_loop_size;
 
 static size_t max_of(int a, int b, int c)
@@ -294,20 +295,41 @@ bool sw_frames_interrupted(uint64_t pc, struct sw_frames *ret_frames, struct sw_
 
 /* ---- others ---- */
 
-int sw_frames_tid(const void *state)
+/* As libc has it of the thread. */
+static int tid_of_libc(const void *state)
 {
 	const void *word;
 	int tid;
 
-	if (sw_frames_at.native_id >= 0)
-		return sw_frames_peek_word(state, sw_frames_at.native_id, &word)
-			       ? (int)(intptr_t)word
-			       : 0;
 	/* NULL: not begun to run. */
 	if (!sw_frames_tid_at || !sw_frames_peek_word(state, sw_frames_at.thread_id, &word) ||
 	    !word || !sw_sys_peek(&tid, (const char *)word + sw_frames_tid_at, sizeof(tid)))
 		return 0;
 	return tid;
+}
+
+/* In a child that CPython was not told of (uWSGI's workers) the state of the thread that has forked
+ * says what its number was in the parent; there it is main's, with main's memory. Of the others
+ * that the parent had nothing is there. */
+static bool was_forked(const void *state, int tid, int pid)
+{
+	return tid != pid && tid_of_libc(state) == pid;
+}
+
+int sw_frames_tid(const void *state)
+{
+	const void *word;
+	int tid, pid;
+
+	if (sw_frames_at.native_id < 0)
+		return tid_of_libc(state);
+	if (!sw_frames_peek_word(state, sw_frames_at.native_id, &word))
+		return 0;
+	tid = (int)(intptr_t)word;
+	if (SW_LIKELY(!atomic_load_explicit(&sw_frames_forked, memory_order_relaxed)))
+		return tid;
+	pid = (int)sw_sys(getpid);
+	return was_forked(state, tid, pid) ? pid : tid;
 }
 
 /* With several interpreters a thread may have several states. New ones are put before the others,

@@ -30,8 +30,12 @@ struct sw_frames_row {
 };
 
 extern struct sw_frames_row sw_frames_at;
-/* Of a thread's id in glibc's struct pthread, for the versions without native_thread_id. */
+/* Of a thread's id in glibc's struct pthread, for the versions without native_thread_id, and where
+ * that is its parent's. */
 extern size_t sw_frames_tid_at;
+
+/* This process is a child, which CPython may not know. */
+extern _Atomic bool sw_frames_forked;
 
 #define SW_FRAMES_OWNER_C 3 /* from 3.12 on: no frame of Python's, but the border to C */
 

@@ -214,8 +214,7 @@ static enum verdict check_own(void)
 	verdict = walks(own);
 	if (verdict != TRUE)
 		return verdict;
-	if (sw_frames_at.native_id < 0)
-		sw_frames_tid_at = find_tid(tid);
+	sw_frames_tid_at = find_tid(tid);
 	return lists_agree(own, interpreter) && sw_frames_tid(own) == tid ? TRUE : FALSE;
 }
 
@@ -247,8 +246,7 @@ static enum verdict check_beside(void)
 	if (!interpreter || sw_frames_api.PyInterpreterState_Next(interpreter) ||
 	    !(main = oldest_state(interpreter)) || walks(main) != TRUE)
 		return UNDECIDED;
-	if (sw_frames_at.native_id < 0)
-		sw_frames_tid_at = find_tid(self);
+	sw_frames_tid_at = find_tid(self);
 	tid = sw_frames_tid(main);
 	return lists_agree(main, interpreter) && tid > 0 && sw_sys(tgkill, pid, tid, 0) == 0
 		       ? TRUE

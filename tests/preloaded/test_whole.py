@@ -699,6 +699,17 @@ def test_by_key(whole, bench, how, rc):
         assert burning >= 0.1e6 and burning >= 0.6 * sum(stacks.values()), stacks
 
 
+@pytest.mark.parametrize("python", interpreters(), ids=lambda p: p.parent.parent.name)
+def test_forked_behind_its_back(bench, python):
+    """By a fork that CPython is not told of, as uWSGI's, its states keep the numbers of the threads that were: from 3.11
+    on there were no frames of Python's in the child, for ever."""
+    result = bench.run([python, PROGRAM, "plain-fork"],
+                       env={"SW_AGENT_PROFILE_OUTPUT": bench.tmp / "key-%p.folded", "SW_AGENT_PROFILE_FREQUENCY": 200})
+    assert result.rc == 0, result
+    stacks = read(bench.tmp / f"key-{int(result.out)}.folded")
+    assert burnt(stacks) >= 0.6 * sum(stacks.values()) > 0.3e6, stacks
+
+
 @pytest.mark.parametrize("link", ["ln", "ln -s"])
 def test_somebody_was_there_before(whole, bench, link):
     """In a folder that is everybody's the name that is written to may lead to a file of ours."""

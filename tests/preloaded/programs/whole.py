@@ -1,5 +1,6 @@
 """Programs whose time is known, for test_whole.py: whole.py KIND [SECONDS]. Runs on every Python from 3.6 on."""
 
+import ctypes
 import os
 import random
 import signal
@@ -124,6 +125,16 @@ def forks(seconds):
         assert os.waitpid(child, 0)[1] == 0
 
 
+def plain_fork():
+    """A child that CPython does not know to be one; tells its number."""
+    child = ctypes.PyDLL(None).fork()
+    if not child:
+        burn(1)
+        os._exit(0)
+    print(child, flush=True)
+    assert os.waitpid(child, 0)[1] == 0
+
+
 def ends(how):
     burn(0.5)
     if how == "exit":
@@ -198,6 +209,8 @@ def main():
         outer(float(argument))
     if kind == "same-number":
         same_number()
+    if kind == "plain-fork":
+        plain_fork()
     if kind == "killed":
         killed()
     if kind == "fetch":
