@@ -314,7 +314,9 @@ static void hear_signals(void)
 		sigaddset(&block, heard[i]);
 		sigaction(heard[i], &action, NULL);
 	}
-	signal(SIGXFSZ, SIG_IGN); /* a write that fails is said */
+	signal(SIGXFSZ, SIG_IGN); /* what cannot be written is said */
+	if (s.options.program)	  /* and its status is worth more */
+		signal(SIGPIPE, SIG_IGN);
 	sigprocmask(SIG_BLOCK, &block, &waiting);
 	for (size_t i = 0; i < SW_COUNT_OF(heard); i++)
 		sigdelset(&waiting, heard[i]);

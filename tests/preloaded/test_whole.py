@@ -472,16 +472,6 @@ def test_due_when_killed(whole):
     honest(p)
 
 
-def test_files_are_limited(whole):
-    """The command was killed by a signal, instead of saying so and ending as the program did."""
-    def limit():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-
-    p = whole.profile("--", SYSTEM_PYTHON, PROGRAM, "burn", 0.3, preexec_fn=limit)
-    assert (p.rc, p.out) == (7, b"burnt\n") and "cannot write" in p.err, p
-    assert not list(whole.bench.tmp.glob("*.part")), p
-
-
 def test_no_time_to_look(whole):
     """It was said of it that it does not load the agent."""
     p = whole.profile("--", "/bin/true")
@@ -496,6 +486,19 @@ def test_no_proc(whole, compiled):
         if not p.due:
             break
     assert p.rc == 0 and "no thread was seen" in p.err and p.due == 0, p
+
+
+def test_status_where_nothing_can_be_written(whole):
+    """A limit on files, or nobody who reads: the signal was the command's end, and the program's status lost."""
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))
+
+    p = whole.profile("--", SYSTEM_PYTHON, PROGRAM, "burn", 0.3, preexec_fn=limit)
+    assert p.rc == 7 and "cannot write" in p.err and not list(whole.bench.tmp.glob("*.part")), p
+    command = whole.begin("--wall", "--", "/bin/sh", "-c", "sleep 0.5; exit 7", path="-")
+    command.stdout.close()
+    err = command.stderr.read()
+    assert command.wait(40) == 7 and b"cannot write -: Broken pipe" in err, err
 
 
 # ---- the socket ----
