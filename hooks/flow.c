@@ -581,8 +581,7 @@ static void end_talk(struct sw_guest *g, int fd, struct sw_talk *talk)
 	struct flow_sink s = flow_sink(g, fd, talk);
 
 	s.closing = true;
-	if (talk->phase == SW_PHASE_FEED && !atomic_load(&talk->blind) &&
-	    (!talk->count || sw_talk_saw_all(fd, talk)))
+	if (talk->phase == SW_PHASE_FEED && (!talk->count || sw_talk_saw_all(fd, talk)))
 		sw_talk_parser(talk)->finish(talk->parser_state, SW_RESPONSES, &s.sink);
 	if (talk->phase != SW_PHASE_DEAF)
 		go_deaf(g, talk, s.enough ? SW_COUNTER_CONNECTION_OPAQUE : SW_COUNTER_COUNT);
@@ -618,10 +617,13 @@ void sw_flow_closed(struct sw_guest *g, int fd)
 		leave_entry(g, fd, old);
 }
 
+/* The socket has no number any more by which the kernel could be asked. */
 void sw_flow_replaced(struct sw_guest *g, int fd)
 {
-	sw_flow_blind(fd);
-	sw_flow_closed(g, fd);
+	uint32_t old = 0;
+
+	if (sw_fd_swap(fd, 0, &old))
+		leave_entry(g, -1, old);
 }
 
 void sw_flow_closed_range(struct sw_guest *g, unsigned from, unsigned to)

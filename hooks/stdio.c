@@ -368,10 +368,13 @@ int sw_plain_fclose(FILE *file)
 	struct sw_guest *g;
 
 	/* Before the call: the number may be another thread's the moment it is free. What stdio has
-	 * said on a conversation, and may say now, was not seen. */
+	 * said on a conversation the kernel has counted, but for what it still holds. */
 	if (file && (file->_flags & IS_FILE) && file->_fileno >= 0 &&
 	    (sw_fd_entry(file->_fileno) & (SW_FD_TALK | SW_FD_LOG)) && (g = sw_guest_enter())) {
-		sw_flow_replaced(g, file->_fileno);
+		if (file->_IO_write_ptr > file->_IO_write_base)
+			sw_flow_replaced(g, file->_fileno);
+		else
+			sw_flow_closed(g, file->_fileno);
 		sw_guest_leave(g);
 	}
 	return sw_real.fclose(file);

@@ -1,7 +1,7 @@
 /*
  * A server that reads requests as all do, and answers and closes where no hook is: PORT WAY COUNT.
- * WAY is stdio, or kernel: by system calls of its own. One connection after the other, so each has
- * the number of the last one.
+ * WAY is stdio, flushed (before it is closed), or kernel: by system calls of its own. One
+ * connection after the other, so each has the number of the last one.
  */
 #include <netinet/in.h>
 #include <stdio.h>
@@ -29,11 +29,13 @@ static long kernel(long number, long a, long b, long c)
 	return result;
 }
 
-static void by_stdio(int fd)
+static void by_stdio(int fd, int flushes)
 {
 	FILE *file = fdopen(fd, "w");
 
 	fputs(answer, file);
+	if (flushes)
+		fflush(file);
 	fclose(file);
 }
 
@@ -60,7 +62,10 @@ int main(int argc, char **argv)
 
 		if (read(fd, text, sizeof(text)) <= 0)
 			return 2;
-		(strcmp(argv[2], "stdio") ? by_kernel : by_stdio)(fd);
+		if (strcmp(argv[2], "kernel"))
+			by_stdio(fd, strcmp(argv[2], "stdio"));
+		else
+			by_kernel(fd);
 	}
 	return 0;
 }
