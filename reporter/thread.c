@@ -297,7 +297,7 @@ static const struct sw_transport *choose_transport(void)
 			return transports[i];
 	}
 	plugin = sw_plugin_load(wanted, "nothing is sent");
-	return plugin ? plugin->transport : NULL;
+	return plugin ? plugin->transport : &sw_transport_nowhere;
 }
 
 static void fds_moved(int from, int to)
@@ -349,7 +349,7 @@ static bool make_memory(struct sw_agent *a)
 		complain();
 	a->transport = choose_transport();
 	a->sender = (struct sw_sender){sw_process_service(), sw_process_instance()};
-	return a->transport && sw_reporter_make(a);
+	return sw_reporter_make(a);
 }
 
 /* Another engine of gRPC that cannot work here has said so, but for this reason. */

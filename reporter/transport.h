@@ -59,6 +59,8 @@ struct sw_transport {
 
 /* Our own gRPC, which another engine of the same protocol may have to fall back on. */
 extern const struct sw_transport sw_transport_grpc;
+/* In the place of one whose plug-in is not there. */
+extern const struct sw_transport sw_transport_nowhere;
 
 /*
  * Of a batch that is underway so many messages were delivered and so many are lost; the transport

@@ -1,14 +1,16 @@
 """The file protocol and the keys: where records go, and that nothing about it disturbs a program."""
 
 import os
-import time
+import re
+import shutil
 import stat
 import subprocess
+import time
 
 import pytest
 
 import reader
-from conftest import IN_HASTE
+from conftest import IN_HASTE, LIB
 from origin import get
 
 WARNING = b"swagent"  # every line of ours on stderr begins so
@@ -35,6 +37,18 @@ def test_a_line_of_ours_is_one_line(bench, origin):
     with_us = bench.run(curl(origin), env={"SW_AGENT_QUEUE_TIMEOUT": "5\ngone \x1b[2J\x7f\u00e9"})
     line = warned(with_us, without)
     assert "=5?gone ?[2J?\u00e9 is not a whole number".encode() in line
+
+
+@pytest.mark.parametrize("protocol", ["http", "kafka"])
+def test_without_the_plug_in(bench, origin, tmp_path, protocol):
+    """The library was copied alone: said once, and what is recorded is counted as lost."""
+    shutil.copy(LIB, tmp_path / "libswagent.so")
+    without = bench.run(curl(origin, "a", "b"), agent=False)
+    with_us = bench.run(curl(origin, "a", "b"), env={"SW_AGENT_PROTOCOL": protocol, "SW_AGENT_LOGGING_LEVEL": "debug",
+                                                     "LD_PRELOAD": tmp_path / "libswagent.so"})
+    assert (with_us.rc, with_us.out) == (without.rc, without.out)
+    assert with_us.err.count(b"warning") == 1 and b"the plug-in `%s` cannot be used" % protocol.encode() in with_us.err
+    assert re.search(rb"segment_produced 2$", with_us.err, re.M) and re.search(rb"segment_lost 2$", with_us.err, re.M), with_us.err
 
 
 def test_path_and_mode(bench, origin, tmp_path):
