@@ -175,9 +175,18 @@ static void set_number(const struct key *key, struct sw_bytes value, void *field
 		*(uint64_t *)field = n;
 }
 
+/* Secrets come from files, which end in a line end: in a header it would end that, or the call. */
+static struct sw_bytes without_line_end(struct sw_bytes text)
+{
+	while (text.len && (text.at[text.len - 1] == '\n' || text.at[text.len - 1] == '\r'))
+		text.len--;
+	return text;
+}
+
 static void set_text(const struct key *key, struct sw_bytes value, void *field)
 {
-	const char *copy = value.len <= key->most ? keep(value) : NULL;
+	struct sw_bytes text = without_line_end(value);
+	const char *copy = text.len <= key->most ? keep(text) : NULL;
 
 	if (copy)
 		*(const char **)field = copy;

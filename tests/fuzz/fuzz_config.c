@@ -322,6 +322,8 @@ static void check_text(const char *env, const char *have, const char *otherwise,
 	struct sw_bytes value, want = sw_bytes_text(otherwise);
 
 	if (value_of_key(env, &value)) {
+		while (value.len && strchr("\r\n", value.at[value.len - 1]))
+			value.len--;
 		if (value.len <= most)
 			want = value;
 		else

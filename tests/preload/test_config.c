@@ -282,6 +282,18 @@ Test(config, texts_are_copies_kept_as_given)
 	cr_assert_null(sw_config_complaint(0));
 }
 
+/* Secrets are kept in files, and files end in a line end: in a header it would be a lie. */
+Test(config, a_text_ends_before_its_line_end)
+{
+	struct sw_config config;
+
+	READ(&config, "SW_AGENT_AUTHENTICATION=a b\r\n", "SW_AGENT_NAME=\n",
+	     "SW_AGENT_INSTANCE_NAME=a\nb\n\n");
+	cr_assert_str_eq(config.authentication, "a b");
+	cr_assert_str_eq(config.service_name, "");
+	cr_assert_str_eq(config.instance_name, "a\nb");
+}
+
 /* As with flags: who sets SW_AGENT_ENABLE=false will not write this with a capital. */
 Test(config, the_letters_of_true_are_of_either_case)
 {
