@@ -329,7 +329,7 @@ INFO = {"SW_AGENT_LOG_REPORTER_LEVEL": "info"}
 def asgi(bench, port, *options, **env):
     argv = [VENV, "-m", "uvicorn", "--loop", "uvloop", "--http", "httptools", *options, "--app-dir",
             str(HERE / "programs"), "--port", str(port), "logasgi:app"]
-    return bench.start(argv, port, name="uvicorn", env=env)
+    return bench.start(argv, port, name="uvicorn", env={"SW_AGENT_LOOP_BLOCKED": 0} | env)  # which is a record, too
 
 
 @pytest.mark.parametrize("loguru", ["", "text", "json"])
