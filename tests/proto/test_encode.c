@@ -2,9 +2,9 @@
 #include <criterion/criterion.h>
 #include <stdatomic.h>
 
-#include "proto/encode.h"
 #include "proto/management.pb-c.h"
 #include "proto/tracing.pb-c.h"
+#include "tests/proto/encoding.h"
 #include "tests/proto/records.h"
 
 typedef Skywalking__V3__SegmentObject segment_object;
@@ -12,24 +12,14 @@ typedef Skywalking__V3__SpanObject span_object;
 
 static const struct sw_sender sender = {"service", "instance"};
 static struct made record[3];
-static struct sw_encoder *encoder;
-static struct sw_buffer out;
 
 static void begin(void)
 {
-	encoder = sw_encoder_new();
-	cr_assert(encoder);
+	encoding_begin();
 	atomic_store(&sw_process_serves, false);
 }
 
-static void end(void)
-{
-	encoder = sw_encoder_free(encoder);
-	cr_assert_null(encoder);
-	sw_buffer_free(&out);
-}
-
-TestSuite(encode, .init = begin, .fini = end);
+TestSuite(encode, .init = begin, .fini = encoding_end);
 
 static bool encode(enum sw_format format, size_t count)
 {

@@ -2,32 +2,18 @@
  * them with SkyWalking's classes. */
 #include <criterion/criterion.h>
 
-#include "proto/encode.h"
 #include "proto/event.pb-c.h"
 #include "proto/logging.pb-c.h"
 #include "proto/meter.pb-c.h"
 #include "proto/profile.pb-c.h"
+#include "tests/proto/encoding.h"
 #include "tests/proto/made.h"
 
 #define MANY 2000
 
 static const struct sw_sender sender = {"service", "instance"};
-static struct sw_encoder *encoder;
-static struct sw_buffer out;
 
-static void begin(void)
-{
-	encoder = sw_encoder_new();
-	cr_assert(encoder);
-}
-
-static void end(void)
-{
-	encoder = sw_encoder_free(encoder);
-	sw_buffer_free(&out);
-}
-
-TestSuite(encode_records, .init = begin, .fini = end);
+TestSuite(encode_records, .init = encoding_begin, .fini = encoding_end);
 
 /* Of another message each time, larger and smaller: nothing of the last one shows. */
 Test(encode_records, one_encoder_for_all)

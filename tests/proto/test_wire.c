@@ -2,38 +2,30 @@
  * make of it, and their JSON is that of the way by messages. */
 #include <criterion/criterion.h>
 
-#include "proto/encode.h"
 #include "proto/json.h"
 #include "proto/logging.pb-c.h"
 #include "proto/tracing.pb-c.h"
 #include "proto/wire.h"
+#include "tests/proto/encoding.h"
 #include "tests/proto/records.h"
 
 #define SPANS 40
 #define TEXT_MAX 3000
 
 static const struct sw_sender sender = {"service", "inst\xff"};
-static struct sw_encoder *encoder;
-static struct sw_buffer out, json, again;
+static struct sw_buffer json, again;
 static struct made record[SPANS];
 static uint8_t text[1 << 20];
 static unsigned seed = 1;
 
-static void begin(void)
-{
-	encoder = sw_encoder_new();
-	cr_assert(encoder);
-}
-
 static void end(void)
 {
-	encoder = sw_encoder_free(encoder);
-	sw_buffer_free(&out);
+	encoding_end();
 	sw_buffer_free(&json);
 	sw_buffer_free(&again);
 }
 
-TestSuite(wire, .init = begin, .fini = end, .timeout = 60);
+TestSuite(wire, .init = encoding_begin, .fini = end, .timeout = 60);
 
 static unsigned dice(unsigned below)
 {

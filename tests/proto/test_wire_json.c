@@ -2,27 +2,13 @@
  * of the message, test_wire.c says. */
 #include <criterion/criterion.h>
 
-#include "proto/encode.h"
+#include "tests/proto/encoding.h"
 #include "tests/proto/records.h"
 
 static const struct sw_sender sender = {"shop", "shop@1"};
-static struct sw_encoder *encoder;
-static struct sw_buffer out;
 static struct made made;
 
-static void begin(void)
-{
-	encoder = sw_encoder_new();
-	cr_assert(encoder);
-}
-
-static void end(void)
-{
-	encoder = sw_encoder_free(encoder);
-	sw_buffer_free(&out);
-}
-
-TestSuite(wire_json, .init = begin, .fini = end);
+TestSuite(wire_json, .init = encoding_begin, .fini = encoding_end);
 
 static void says(const char *expected)
 {
