@@ -7,6 +7,3 @@ enum sw_tag_key {
 #undef SW_TAG
 	SW_TAG_COUNT
 };
-
-/* As SkyWalking shows them. */
-extern const char *const sw_tag_names[SW_TAG_COUNT];

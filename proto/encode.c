@@ -2,9 +2,10 @@
  * Records to messages to bytes; see encode.h.
  *
  * First a segment's records are read through once: broken ones are refused before anything is
- * made, and what the messages need is known. Then the encoder's arrays are made large enough,
- * so that no pointer into them moves while they are filled. They stay for the next segment: in
- * the long run nothing is allocated but room in the output buffer.
+ * made, and what it needs is known. Then the encoder's arrays are made large enough for what it
+ * refers to, so that no pointer into them moves while they are filled, and it goes to the wire
+ * (wire.h). They stay for the next segment: in the long run nothing is allocated but room in the
+ * output buffer.
  */
 #include "proto/encode.h"
 
@@ -32,7 +33,7 @@ struct span_room {
 };
 
 struct need {
-	size_t text, pairs;
+	size_t text, tags;
 	bool carriers; /* a span may refer to another segment */
 };
 
@@ -121,12 +122,6 @@ bool sw_encoder_reserve_text(struct sw_encoder *encoder, size_t want)
 	return encoder->text.at;
 }
 
-static bool reserve(struct sw_encoder *encoder, size_t spans, const struct need *need)
-{
-	return reserve_spans(encoder, spans) && reserve_pairs(encoder, need->pairs) &&
-	       sw_encoder_reserve_text(encoder, need->text);
-}
-
 /* ---- texts ---- */
 
 /* NULL when it is not base64, or of nothing. */
@@ -168,10 +163,10 @@ static bool measure_span(const struct sw_record_span *record, struct need *need)
 		if (field.kind > SW_FIELD_TAG ||
 		    (field.kind == SW_FIELD_TAG && field.key >= SW_TAG_COUNT))
 			return false;
-		need->pairs += field.kind == SW_FIELD_TAG;
+		need->tags += field.kind == SW_FIELD_TAG;
 		need->carriers |= field.kind == SW_FIELD_CARRIER;
 	}
-	need->pairs += SW_OWN_TAGS;
+	need->tags += SW_OWN_TAGS;
 	need->text += record->text + EXTRA_TEXT;
 	return text.len == 0;
 }
@@ -263,7 +258,8 @@ static bool refer_all(struct sw_encoder *encoder, const struct need *need, struc
 {
 	struct span_room *spans = encoder->spans;
 
-	if (!reserve(encoder, wired->segment->count, need))
+	if (!reserve_spans(encoder, wired->segment->count) ||
+	    !sw_encoder_reserve_text(encoder, need->text))
 		return false;
 	wired->refs = spans->refs;
 	for (size_t i = 0; i < wired->segment->count; i++) {
@@ -291,7 +287,7 @@ bool sw_encode_segment(struct sw_encoder *encoder, enum sw_format format,
 	if (!measure(segment, &need) || (need.carriers && !refer_all(encoder, &need, &wired)))
 		return false;
 	wired.texts = need.text;
-	wired.tags = need.pairs;
+	wired.tags = need.tags;
 	if (format == SW_FORMAT_JSON ? sw_wire_segment_json(&wired, out)
 				     : sw_wire_segment(&wired, out))
 		return true;
@@ -305,12 +301,12 @@ bool sw_encode_properties(struct sw_encoder *encoder, enum sw_format format,
 			  const struct sw_sender *sender, const struct sw_property *property,
 			  size_t count, struct sw_buffer *out)
 {
-	struct need need = {sw_encoder_sender_text(sender), count, false};
+	size_t text = sw_encoder_sender_text(sender);
 	Skywalking__V3__InstanceProperties message;
 
 	for (size_t i = 0; i < count; i++)
-		need.text += strlen(property[i].key) + 1 + strlen(property[i].value) + 1;
-	if (!reserve(encoder, 0, &need))
+		text += strlen(property[i].key) + 1 + strlen(property[i].value) + 1;
+	if (!reserve_pairs(encoder, count) || !sw_encoder_reserve_text(encoder, text))
 		return false;
 	for (size_t i = 0; i < count; i++) {
 		const char *key = sw_text_keep(&encoder->text, sw_bytes_text(property[i].key));

@@ -30,7 +30,7 @@ static const struct sw_bytes names[SW_TAG_COUNT] = {
 #include "preload/tags.def"
 #undef SW_TAG
 
-/* ---- what a record says ---- */
+/* ---- what there is to say, in both forms ---- */
 
 size_t sw_span_own_tags(const struct sw_record_span *record, uint8_t digits[10],
 			struct sw_own_tag ret_tag[SW_OWN_TAGS])
@@ -72,6 +72,16 @@ int sw_span_type(const struct sw_record_span *record)
 					     : SKYWALKING__V3__SPAN_TYPE__Exit;
 }
 
+size_t sw_wire_log_texts(const struct sw_sender *sender, const struct sw_log *log)
+{
+	size_t texts = strlen(sender->service) + strlen(sender->instance) + log->endpoint.len +
+		       log->body.len + log->trace.len + log->segment.len + log->layer.len;
+
+	for (size_t i = 0; i < log->tags; i++)
+		texts += log->tag[i].name.len + log->tag[i].value.len;
+	return texts;
+}
+
 /* ---- pairs ---- */
 
 static uint8_t *write_pair(uint8_t *at, struct sw_bytes key, struct sw_bytes value)
@@ -102,11 +112,6 @@ static uint8_t *close_gap(uint8_t *gap, uint8_t *end)
 	return gap + took + len;
 }
 
-static struct sw_bytes text_of(const char *text)
-{
-	return sw_bytes_text(text);
-}
-
 static uint8_t *write_reference(uint8_t *at, const segment_reference *ref)
 {
 	uint8_t *gap;
@@ -114,13 +119,13 @@ static uint8_t *write_reference(uint8_t *at, const segment_reference *ref)
 	*at++ = 5 << 3 | 2;
 	gap = at;
 	at = sw_wire_number(at + 2, 1, ref->ref_type);
-	at = sw_wire_text(at, 2, text_of(ref->trace_id));
-	at = sw_wire_text(at, 3, text_of(ref->parent_trace_segment_id));
+	at = sw_wire_text(at, 2, sw_bytes_text(ref->trace_id));
+	at = sw_wire_text(at, 3, sw_bytes_text(ref->parent_trace_segment_id));
 	at = sw_wire_number(at, 4, ref->parent_span_id);
-	at = sw_wire_text(at, 5, text_of(ref->parent_service));
-	at = sw_wire_text(at, 6, text_of(ref->parent_service_instance));
-	at = sw_wire_text(at, 7, text_of(ref->parent_endpoint));
-	at = sw_wire_text(at, 8, text_of(ref->network_address_used_at_peer));
+	at = sw_wire_text(at, 5, sw_bytes_text(ref->parent_service));
+	at = sw_wire_text(at, 6, sw_bytes_text(ref->parent_service_instance));
+	at = sw_wire_text(at, 7, sw_bytes_text(ref->parent_endpoint));
+	at = sw_wire_text(at, 8, sw_bytes_text(ref->network_address_used_at_peer));
 	return close_gap(gap, at);
 }
 
@@ -192,8 +197,8 @@ bool sw_wire_segment(const struct sw_wired *wired, struct sw_buffer *out)
 		at = write_span(at, segment->span[i], wired->refs ? wired->refs[i] : NULL);
 		limited |= (segment->span[i]->flags & SW_SPAN_LIMITED) != 0;
 	}
-	at = sw_wire_text(at, 4, text_of(wired->sender->service));
-	at = sw_wire_text(at, 5, text_of(wired->sender->instance));
+	at = sw_wire_text(at, 4, sw_bytes_text(wired->sender->service));
+	at = sw_wire_text(at, 5, sw_bytes_text(wired->sender->instance));
 	at = sw_wire_number(at, 6, limited);
 	out->len = (size_t)(at - out->at);
 	return true;
@@ -203,13 +208,7 @@ bool sw_wire_segment(const struct sw_wired *wired, struct sw_buffer *out)
 
 static size_t room_of(const struct sw_sender *sender, const struct sw_log *log)
 {
-	size_t room = LOG_ROOM + strlen(sender->service) + strlen(sender->instance) +
-		      log->endpoint.len + log->body.len + log->trace.len + log->segment.len +
-		      log->layer.len;
-
-	for (size_t i = 0; i < log->tags; i++)
-		room += 4 * SW_WIRE_HEAD + log->tag[i].name.len + log->tag[i].value.len;
-	return room;
+	return LOG_ROOM + log->tags * 4 * SW_WIRE_HEAD + sw_wire_log_texts(sender, log);
 }
 
 /* The text lies in a message of its own, which is there also when the text is empty. */
@@ -255,8 +254,8 @@ bool sw_wire_log(const struct sw_sender *sender, const struct sw_log *log, struc
 	if (!at)
 		return false;
 	at = sw_wire_number(at, 1, log->timestamp_ms);
-	at = sw_wire_text(at, 2, text_of(sender->service));
-	at = sw_wire_text(at, 3, text_of(sender->instance));
+	at = sw_wire_text(at, 2, sw_bytes_text(sender->service));
+	at = sw_wire_text(at, 3, sw_bytes_text(sender->instance));
 	at = sw_wire_text(at, 4, log->endpoint);
 	at = write_body(at, log);
 	if (log->trace.len)

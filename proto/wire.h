@@ -101,13 +101,13 @@ bool sw_wire_log(const struct sw_sender *sender, const struct sw_log *log, struc
 bool sw_wire_log_json(const struct sw_sender *sender, const struct sw_log *log,
 		      struct sw_buffer *out);
 
-/* ---- what a record says, for both forms ---- */
+/* ---- what there is to say, in both forms ---- */
 
 /* Most tags that are said of a span beside those that it came with. */
 #define SW_OWN_TAGS 3
 
 struct sw_own_tag {
-	unsigned key; /* enum sw_tag */
+	unsigned key; /* enum sw_tag_key */
 	struct sw_bytes value;
 };
 
@@ -118,6 +118,9 @@ size_t sw_span_own_tags(const struct sw_record_span *record, uint8_t digits[10],
 /* Of each kind of field the last; empty where there is none. */
 void sw_span_names(const struct sw_record_span *record, struct sw_bytes *ret_operation,
 		   struct sw_bytes *ret_peer);
+
+/* Bytes of all texts of a line and of its sender. */
+size_t sw_wire_log_texts(const struct sw_sender *sender, const struct sw_log *log);
 
 /* As the wire has it: Skywalking__V3__SpanType. */
 int sw_span_type(const struct sw_record_span *record);

@@ -72,11 +72,6 @@ static uint8_t *close_object(uint8_t *from, uint8_t *at)
 	return at;
 }
 
-static struct sw_bytes text_of(const char *text)
-{
-	return sw_bytes_text(text);
-}
-
 /* ---- segments ---- */
 
 static uint8_t *write_reference(uint8_t *at, const segment_reference *ref)
@@ -84,13 +79,13 @@ static uint8_t *write_reference(uint8_t *at, const segment_reference *ref)
 	uint8_t *from = WRITE(at, NAMED("refs") "[");
 
 	at = ENUM(from, "refType", ref_type, (int)ref->ref_type);
-	at = TEXT(at, "traceId", text_of(ref->trace_id));
-	at = TEXT(at, "parentTraceSegmentId", text_of(ref->parent_trace_segment_id));
+	at = TEXT(at, "traceId", sw_bytes_text(ref->trace_id));
+	at = TEXT(at, "parentTraceSegmentId", sw_bytes_text(ref->parent_trace_segment_id));
 	at = NUMBER(at, "parentSpanId", ref->parent_span_id);
-	at = TEXT(at, "parentService", text_of(ref->parent_service));
-	at = TEXT(at, "parentServiceInstance", text_of(ref->parent_service_instance));
-	at = TEXT(at, "parentEndpoint", text_of(ref->parent_endpoint));
-	at = TEXT(at, "networkAddressUsedAtPeer", text_of(ref->network_address_used_at_peer));
+	at = TEXT(at, "parentService", sw_bytes_text(ref->parent_service));
+	at = TEXT(at, "parentServiceInstance", sw_bytes_text(ref->parent_service_instance));
+	at = TEXT(at, "parentEndpoint", sw_bytes_text(ref->parent_endpoint));
+	at = TEXT(at, "networkAddressUsedAtPeer", sw_bytes_text(ref->network_address_used_at_peer));
 	return WRITE(close_object(from, at), "]");
 }
 
@@ -155,13 +150,8 @@ static uint8_t *write_id(uint8_t *at, struct sw_id id)
 
 static uint8_t *write_sender(uint8_t *at, const struct sw_sender *sender)
 {
-	at = TEXT(at, "service", text_of(sender->service));
-	return TEXT(at, "serviceInstance", text_of(sender->instance));
-}
-
-static size_t sender_room(const struct sw_sender *sender)
-{
-	return sw_quote_most(strlen(sender->service)) + sw_quote_most(strlen(sender->instance));
+	at = TEXT(at, "service", sw_bytes_text(sender->service));
+	return TEXT(at, "serviceInstance", sw_bytes_text(sender->instance));
 }
 
 bool sw_wire_segment_json(const struct sw_wired *wired, struct sw_buffer *out)
@@ -194,15 +184,7 @@ bool sw_wire_segment_json(const struct sw_wired *wired, struct sw_buffer *out)
 
 static size_t room_of(const struct sw_sender *sender, const struct sw_log *log)
 {
-	size_t texts = log->endpoint.len + log->body.len + log->trace.len + log->segment.len +
-		       log->layer.len;
-	size_t room = LOG_ROOM + sender_room(sender);
-
-	for (size_t i = 0; i < log->tags; i++) {
-		room += TAG_ROOM;
-		texts += log->tag[i].name.len + log->tag[i].value.len;
-	}
-	return room + sw_quote_most(texts);
+	return LOG_ROOM + log->tags * TAG_ROOM + sw_quote_most(sw_wire_log_texts(sender, log));
 }
 
 /* The text lies in an object of its own, which is there also when the text is empty. */

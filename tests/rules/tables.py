@@ -53,7 +53,6 @@ UNTESTED = {
     "preload/exports_manual.c": "symbols exist only in a loaded library: tests/preloaded",
     "preload/exports_variadic.c": "symbols exist only in a loaded library: tests/preloaded",
     "preload/real.c": "what it finds depends on being preloaded: tests/preloaded",
-    "preload/tags.c": "the storage of one table, nothing to run",
 }
 
 
