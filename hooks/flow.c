@@ -609,21 +609,23 @@ static void leave_entry(struct sw_guest *g, int fd, uint32_t entry)
 	free_talk(g, talk, entry & SW_FD_INDEX);
 }
 
-void sw_flow_closed(struct sw_guest *g, int fd)
+/* `ask`: the number by which the kernel can be asked for the socket. */
+static void leave_number(struct sw_guest *g, int fd, int ask)
 {
 	uint32_t old = 0;
 
 	if (sw_fd_swap(fd, 0, &old))
-		leave_entry(g, fd, old);
+		leave_entry(g, ask, old);
 }
 
-/* The socket has no number any more by which the kernel could be asked. */
+void sw_flow_closed(struct sw_guest *g, int fd)
+{
+	leave_number(g, fd, fd);
+}
+
 void sw_flow_replaced(struct sw_guest *g, int fd)
 {
-	uint32_t old = 0;
-
-	if (sw_fd_swap(fd, 0, &old))
-		leave_entry(g, -1, old);
+	leave_number(g, fd, -1);
 }
 
 void sw_flow_closed_range(struct sw_guest *g, unsigned from, unsigned to)

@@ -313,12 +313,8 @@ static bool is_blocked(void)
 
 void sw_shot_unmasked(void)
 {
-	int saved = errno;
-
-	if (!atomic_load(&sw_shots) || sw_guest_hidden() || !own_shot() || !is_blocked())
-		return;
-	take_back();
-	errno = saved;
+	if (atomic_load(&sw_shots) && !sw_guest_hidden() && own_shot() && is_blocked())
+		after_block();
 }
 
 static struct timespec rest_of(const struct timespec *timeout, uint64_t begin_ns)

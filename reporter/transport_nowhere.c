@@ -1,5 +1,5 @@
-/* Where records go whose plug-in is not there: nowhere. It never opens, so they are dropped and
- * counted. */
+/* Where records go whose plug-in is not there: nowhere. It never opens, so it is offered none, and
+ * they are dropped and counted. */
 #include <errno.h>
 
 #include "reporter/reporter.h"
@@ -16,12 +16,6 @@ static int nowhere_open(struct sw_agent *agent)
 	return -ENOENT;
 }
 
-static enum sw_sent nowhere_send(struct sw_agent *agent, struct sw_batch *batch)
-{
-	(void)agent, (void)batch;
-	return SW_SENT_NEVER;
-}
-
 static void nowhere_pause(struct sw_agent *agent)
 {
 	(void)agent;
@@ -36,7 +30,6 @@ const struct sw_transport sw_transport_nowhere = {
 	.format = SW_FORMAT_PROTOBUF,
 	.frame = nowhere_frame,
 	.open = nowhere_open,
-	.send = nowhere_send,
 	.pause = nowhere_pause,
 	.forked = nowhere_forked,
 };

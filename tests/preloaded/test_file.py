@@ -1,7 +1,6 @@
 """The file protocol and the keys: where records go, and that nothing about it disturbs a program."""
 
 import os
-import re
 import shutil
 import stat
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 import reader
 from conftest import IN_HASTE, LIB
 from origin import get
+from test_grpc import counters
 
 WARNING = b"swagent"  # every line of ours on stderr begins so
 
@@ -48,7 +48,8 @@ def test_without_the_plug_in(bench, origin, tmp_path, protocol):
                                                      "LD_PRELOAD": tmp_path / "libswagent.so"})
     assert (with_us.rc, with_us.out) == (without.rc, without.out)
     assert with_us.err.count(b"warning") == 1 and b"the plug-in `%s` cannot be used" % protocol.encode() in with_us.err
-    assert re.search(rb"segment_produced 2$", with_us.err, re.M) and re.search(rb"segment_lost 2$", with_us.err, re.M), with_us.err
+    counted = counters(with_us.err)
+    assert (counted["segment_produced"], counted["segment_lost"]) == (2, 2), with_us.err
 
 
 def test_path_and_mode(bench, origin, tmp_path):
